@@ -1,0 +1,67 @@
+// fast.h - the paths that most calls take.                                 layer 7
+//
+// malloc: table -> stack. free: page map -> stack. Neither takes a lock, makes
+// an atomic read-modify-write or tests for a feature. tools/check-fast-path
+// compares the compiled code with the figures in doc/design.md.
+#ifndef ALLOT_API_FAST_H
+#define ALLOT_API_FAST_H
+
+#include "base/compiler.h"
+#include "cache/cache.h"
+#include "page/region.h"
+#include "slab/sizeclass.h"
+
+#include <stddef.h>
+
+// Any size. NULL with errno = ENOMEM; otherwise errno is kept.
+void *alloc_slow(size_t size_bytes);
+
+// One block of a class. `is_zero` may be NULL.
+void *alloc_class_slow(unsigned kind, bool *is_zero);
+
+void free_slow(void *block);
+
+// With a look at whether the block can have had that size.
+void free_checked(void *block, size_t align_bytes, size_t size_bytes);
+
+static ALWAYS_INLINE void *fast_malloc(size_t size_bytes) {
+    struct cache *cache = cache_self;
+    if (LIKELY(size_bytes <= SIZECLASS_DIRECT_MAX)) {
+        size_t kind = cache->direct[size_bytes];
+        COMPILER_ASIDE(cache, kind);
+        void *block = cache_pop(cache, kind);
+        if (LIKELY(block != NULL)) {
+            return block;
+        }
+    } else if (size_bytes <= SIZECLASS_SPAN_MAX) {
+        void *block = cache_pop(cache, sizeclass_of(size_bytes));
+        if (LIKELY(block != NULL)) {
+            return block;
+        }
+    }
+    return alloc_slow(size_bytes);
+}
+
+static ALWAYS_INLINE void fast_free(void *block) {
+    size_t granule = region_granule(block);
+    if (LIKELY(region_contains(granule)) &&
+        LIKELY(cache_push(cache_self, region_kind(granule), block))) {
+        return;
+    }
+    free_slow(block);
+}
+
+// The class of the size must be the one that the page map knows.
+static ALWAYS_INLINE void fast_free_sized(void *block, size_t size_bytes) {
+    struct cache *cache = cache_self;
+    size_t granule = region_granule(block);
+    if (LIKELY(region_contains(granule) && size_bytes <= SIZECLASS_SPAN_MAX)) {
+        size_t kind = region_kind(granule);
+        if (LIKELY(sizeclass_of(size_bytes) == kind) && LIKELY(cache_push(cache, kind, block))) {
+            return;
+        }
+    }
+    free_checked(block, 1, size_bytes);
+}
+
+#endif

@@ -1,0 +1,63 @@
+// life.c - start, exit and fork of the process.                            layer 7
+//
+// The first allocation makes the library ready; it may come before any
+// constructor. The constructor adds what needs the rest of the process: words
+// about options, the exit report, the fork handlers.
+#include "api/life.h"
+
+#include "allot.h"
+#include "api/misuse.h"
+#include "api/options.h"
+#include "api/stats.h"
+#include "heap/background.h"
+#include "os/os.h"
+#include "page/pageheap.h"
+#include "page/region.h"
+#include "slab/slab.h"
+
+#include <pthread.h>
+
+enum { LIFE_THP_NEVER = 1, LIFE_THP_ALWAYS = 2 };
+
+static bool life_had_threads;
+
+// Under the registry's lock: nothing here may allocate.
+void life_setup(void) {
+    options_init();
+    slab_init(misuse_slab);
+    struct region_options options = {
+        .reserve_bytes = options_state.reserve,
+        .is_thp_never = options_state.thp == LIFE_THP_NEVER,
+        .is_thp_always = options_state.thp == LIFE_THP_ALWAYS,
+        .use_huge_pages = options_state.hugetlb != 0,
+    };
+    if (region_init(&options)) {
+        stats_open();
+    }
+}
+
+// Takes no lock: whatever another thread is doing, fork goes on.
+static void life_before_fork(void) {
+    __atomic_store_n(&life_had_threads, !os_is_single_threaded(), __ATOMIC_RELAXED);
+}
+
+static void life_in_child(void) {
+    registry_repair(__atomic_load_n(&life_had_threads, __ATOMIC_RELAXED));
+}
+
+__attribute__((constructor)) static void life_begin(void) {
+    life_cache();
+    options_complain();
+    pthread_atfork(life_before_fork, NULL, life_in_child);
+    if (options_state.background != 0) {
+        background_start();
+    }
+}
+
+// A double free that is still in the cache is found here, and no memory goes
+// back to the system one range at a time when all of it is about to go.
+__attribute__((destructor)) static void life_end(void) {
+    stats_close();
+    pageheap_set_policy(PAGEHEAP_NEVER, SIZE_MAX);
+    registry_finish();
+}

@@ -1,0 +1,155 @@
+// misuse.c - what a wrong pointer is, in words.                            layer 7
+#include "api/misuse.h"
+
+#include "api/options.h"
+#include "base/fmt.h"
+#include "heap/registry.h"
+#include "os/check.h"
+#include "page/region.h"
+#include "slab/large.h"
+#include "slab/sizeclass.h"
+
+#include <stdatomic.h>
+
+static _Atomic(uint64_t) misuse_reported;
+
+enum misuse_kind { MISUSE_NONE, MISUSE_UNKNOWN, MISUSE_INSIDE, MISUSE_FREE };
+
+struct misuse_finding {
+    enum misuse_kind kind;
+    const void *block;
+    size_t size_bytes;  // usable
+};
+
+static struct misuse_finding misuse_in_slab(unsigned kind, const void *address,
+                                            const struct cache *cache) {
+    struct slab_place place = slab_find(kind, address);
+    if (!place.is_block) {
+        return (struct misuse_finding){MISUSE_UNKNOWN, NULL, 0};
+    }
+    const char *block = (const char *)address - place.offset_bytes;
+    size_t size = sizeclass_table[kind].size_bytes;
+    bool is_free = slab_is_free(kind, block) || (cache != NULL && cache_holds(cache, kind, block));
+    enum misuse_kind found = place.offset_bytes != 0 ? MISUSE_INSIDE
+                             : is_free               ? MISUSE_FREE
+                                                     : MISUSE_NONE;
+    return (struct misuse_finding){found, block, size};
+}
+
+static struct misuse_finding misuse_in_span(const void *address) {
+    const void *block = large_find(address);
+    if (block == NULL) {
+        return (struct misuse_finding){MISUSE_UNKNOWN, NULL, 0};
+    }
+    return (struct misuse_finding){block == address ? MISUSE_NONE : MISUSE_INSIDE, block,
+                                   large_usable_bytes(block)};
+}
+
+// Looks into the stacks of `cache`, too, unless it is NULL.
+static struct misuse_finding misuse_find(const void *address, const struct cache *cache) {
+    size_t granule = region_granule(address);
+    if (region_contains(granule)) {
+        unsigned kind = region_kind(granule);
+        if (sizeclass_is_slab(kind)) {
+            return misuse_in_slab(kind, address, cache);
+        }
+        struct misuse_finding finding = {MISUSE_UNKNOWN, NULL, 0};
+        if (kind != KIND_NONE) {
+            finding = misuse_in_span(address);
+        }
+        size_t given_bytes = finding.kind == MISUSE_UNKNOWN ? large_was_block(address) : 0;
+        return given_bytes > 0 ? (struct misuse_finding){MISUSE_FREE, address, given_bytes}
+                               : finding;
+    }
+    return (struct misuse_finding){MISUSE_UNKNOWN, NULL, 0};
+}
+
+bool misuse_is_block(const void *address) {
+    return misuse_find(address, NULL).kind == MISUSE_NONE;
+}
+
+uint64_t misuse_count(void) {
+    return atomic_load_explicit(&misuse_reported, memory_order_relaxed);
+}
+
+static void misuse_act(const char *line) {
+    atomic_fetch_add_explicit(&misuse_reported, 1, memory_order_relaxed);
+    if (options_state.misuse == OPTIONS_MISUSE_ABORT) {
+        check_abort(line);
+    }
+    if (options_state.misuse == OPTIONS_MISUSE_WARN) {
+        check_say(line);
+    }
+}
+
+static void misuse_add_block(struct fmt *fmt, size_t size_bytes) {
+    fmt_number(fmt, size_bytes);
+    fmt_text(fmt, "-byte block");
+}
+
+static void misuse_say_free(const void *block, size_t size_bytes) {
+    char line[CHECK_LINE_BYTES];
+    struct fmt fmt;
+    fmt_init(&fmt, line, sizeof line);
+    fmt_text(&fmt, "allot: error: double free of ");
+    fmt_hex(&fmt, (uintptr_t)block);
+    fmt_text(&fmt, " (");
+    misuse_add_block(&fmt, size_bytes);
+    fmt_text(&fmt, ")");
+    misuse_act(line);
+}
+
+void misuse_pointer(const char *function, const void *address) {
+    struct misuse_finding finding = misuse_find(address, registry_find());
+    bool is_free_call = function[0] == 'f';
+    if (finding.kind == MISUSE_FREE && is_free_call) {
+        misuse_say_free(address, finding.size_bytes);
+        return;
+    }
+    char line[CHECK_LINE_BYTES];
+    struct fmt fmt;
+    fmt_init(&fmt, line, sizeof line);
+    fmt_text(&fmt, "allot: error: ");
+    fmt_text(&fmt, function);
+    fmt_text(&fmt, " of ");
+    fmt_hex(&fmt, (uintptr_t)address);
+    if (finding.kind == MISUSE_INSIDE) {
+        fmt_text(&fmt, ", which lies ");
+        fmt_number(&fmt, (uintptr_t)address - (uintptr_t)finding.block);
+        fmt_text(&fmt, " bytes inside a ");
+        misuse_add_block(&fmt, finding.size_bytes);
+        fmt_text(&fmt, " at ");
+        fmt_hex(&fmt, (uintptr_t)finding.block);
+    } else if (finding.kind == MISUSE_FREE) {
+        fmt_text(&fmt, ", a ");
+        misuse_add_block(&fmt, finding.size_bytes);
+        fmt_text(&fmt, " that was freed");
+    } else {
+        fmt_text(&fmt, ", which was not allocated here");
+    }
+    misuse_act(line);
+}
+
+void misuse_size(const char *function, const void *block, size_t size_bytes, size_t usable_bytes) {
+    char line[CHECK_LINE_BYTES];
+    struct fmt fmt;
+    fmt_init(&fmt, line, sizeof line);
+    fmt_text(&fmt, "allot: error: ");
+    fmt_text(&fmt, function);
+    fmt_text(&fmt, " of ");
+    fmt_hex(&fmt, (uintptr_t)block);
+    fmt_text(&fmt, " with ");
+    fmt_number(&fmt, size_bytes);
+    fmt_text(&fmt, " bytes, but the block has ");
+    fmt_number(&fmt, usable_bytes);
+    misuse_act(line);
+}
+
+void misuse_slab(void *block, enum slab_fault fault) {
+    if (fault == SLAB_DOUBLE_FREE) {
+        size_t granule = region_granule(block);
+        misuse_say_free(block, sizeclass_table[region_kind(granule)].size_bytes);
+    } else {
+        misuse_pointer("free", block);
+    }
+}

@@ -1,0 +1,33 @@
+// options.h - names and texts to settings.                                 layer 7
+#ifndef ALLOT_API_OPTIONS_H
+#define ALLOT_API_OPTIONS_H
+
+#include "page/region.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum options_misuse { OPTIONS_MISUSE_ABORT, OPTIONS_MISUSE_WARN, OPTIONS_MISUSE_IGNORE };
+
+enum { OPTIONS_TEXT_BYTES = 256 };
+#define OPTIONS_NEVER UINT64_MAX
+
+// One field per line of options.def. Times in ns, sizes in bytes, choices by
+// their place in the list of values.
+struct options {
+    uint64_t purge_delay, dirty_limit, thread_cache, total_cache, reserve;
+    uint64_t thp, hugetlb, background, misuse, verbose;
+    char stats[OPTIONS_TEXT_BYTES];
+};
+extern struct options options_state;
+
+// Reads the defaults, then what the program was linked with, then the
+// environment. What is wrong is kept for options_complain. Only the first call
+// does anything.
+void options_init(void);
+
+// Says what options_init found wrong, and with verbose=on what is in force.
+void options_complain(void);
+
+#endif

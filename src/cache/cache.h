@@ -1,0 +1,130 @@
+// cache.h - a thread's free blocks.                                        layer 4
+//
+// For each size class a stack of pointers, out of band: malloc pops, free
+// pushes; neither touches the block or its slab.
+//
+//   stack:  | NULL | oldest | ... | newest |      |      |
+//                                    ^ top           ^ end: last slot to fill
+//
+// The NULL at the bottom is what malloc meets when the stack is empty. A thread
+// without a cache has cache_none, where every stack is empty and full at once:
+// the fast paths need no test for it. An empty stack is refilled from slabs, a
+// full one gives its older half back to them.
+//
+// Only the owner writes a cache. Others read `top` and the counters for
+// statistics.
+//
+// Invariants (cache_validate checks them)
+//   [K1] bottom <= top <= end < bottom + slots; *bottom == NULL; no other slot
+//        up to top is NULL
+//   [K2] held_bytes is the sum of limit x size over the classes in use
+#ifndef ALLOT_CACHE_CACHE_H
+#define ALLOT_CACHE_CACHE_H
+
+#include "base/compiler.h"
+#include "slab/sizeclass.h"
+#include "slab/slab.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { CACHE_STACK_LOG2_MAX = 9 };
+
+// The part of a stack that only slow paths use.
+struct cache_bin {
+    struct slab_lease lease;
+    uint16_t limit;      // slots to use, with the bottom; 0: no stack yet
+    uint8_t slots_log2;  // slots that the stack has
+    uint8_t want;        // blocks of the last refill
+    uint8_t flush_count;
+    bool has_flushed;           // since the last refill
+    bool was_taken, was_given;  // refilled, flushed since the last scavenge
+};
+
+struct cache {
+    void **top[SIZECLASS_END];
+    void **end[SIZECLASS_END];
+    uint8_t direct[SIZECLASS_DIRECT_MAX + 1];  // size to class: a copy beside the stacks
+    bool is_counting;                          // every call takes the slow path
+    uint16_t number;                           // of the thread, from 1
+    uint16_t shard;
+    uint32_t slow_count;  // since the last scavenge
+    uint32_t purge_seen;  // cache_policy.purge_request
+    size_t held_bytes;
+    char *bump, *bump_end;                   // memory for stacks
+    void **spare[CACHE_STACK_LOG2_MAX + 1];  // stacks out of use, by log2 of their slots
+    struct cache *next;                      // [registry]
+    struct cache *next_parked;               // [registry]
+    uintptr_t thread;                        // [registry]
+    _Atomic(uint64_t) malloc_calls, free_calls, large_calls;  // counted if is_counting
+    _Atomic(uint64_t) refill_calls, flush_calls, remote_blocks;
+    struct cache_bin bins[SIZECLASS_END];
+};
+
+// Reserved in memory for records, the rest of it holds the first stacks.
+#define CACHE_RECORD_BYTES ((size_t)4096)
+_Static_assert(sizeof(struct cache) + 256 <= CACHE_RECORD_BYTES, "a cache starts on one page");
+
+extern struct cache cache_none;
+extern THREAD_LOCAL struct cache *cache_self;  // what the fast paths use
+
+struct cache_policy {
+    _Atomic(size_t) thread_bytes;     // most that one thread may keep
+    _Atomic(uint32_t) purge_request;  // changes when caches shall be emptied
+};
+extern struct cache_policy cache_policy;
+
+// A block of the class from the stack; NULL if it is empty.
+static ALWAYS_INLINE void *cache_pop(struct cache *cache, size_t kind) {
+    void *block = *cache->top[kind];
+    if (LIKELY(block != NULL)) {
+        compiler_slot_down(&cache->top[kind]);
+    }
+    return block;
+}
+
+// False if the stack is full.
+static ALWAYS_INLINE bool cache_push(struct cache *cache, size_t kind, void *block) {
+    void **top = cache->top[kind];
+    if (UNLIKELY(top >= cache->end[kind])) {
+        return false;
+    }
+    top[1] = block;
+    compiler_slot_up(&cache->top[kind]);
+    return true;
+}
+
+// Prepares a record of CACHE_RECORD_BYTES, zero except for next.
+void cache_init(struct cache *cache, uint16_t number, uint16_t shard);
+
+// Refills the stack of a class and takes one block. NULL: there is no memory.
+// `is_zero` tells whether the block reads as zero.
+void *cache_refill(struct cache *cache, unsigned kind, bool *is_zero);
+
+// Pushes on a stack that is full.
+void cache_push_slow(struct cache *cache, unsigned kind, void *block);
+
+// Gives back every block and lease.
+void cache_empty(struct cache *cache);
+
+// A block for a thread that has no cache.
+void *cache_take_uncached(unsigned kind, bool *is_zero);
+void cache_give_uncached(unsigned kind, void *block);
+
+struct cache_stats {
+    uint64_t bytes, blocks;
+};
+void cache_add_stats(const struct cache *cache, struct cache_stats *stats);
+
+// Gives back the blocks of a thread that does not exist in this process, as far
+// as they can be trusted. In the child of a fork.
+void cache_salvage(struct cache *cache);
+
+// Whether the address is in one of the stacks of this cache.
+bool cache_holds(const struct cache *cache, unsigned kind, const void *block);
+
+void cache_validate(const struct cache *cache);
+
+#endif

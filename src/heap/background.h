@@ -1,0 +1,18 @@
+// background.h - the optional purge thread.                                layer 5
+//
+// Off by default: an idle process has given back what it freed already, except
+// for the dirty limit. With it, that goes back too while the process sleeps.
+#ifndef ALLOT_HEAP_BACKGROUND_H
+#define ALLOT_HEAP_BACKGROUND_H
+
+#include <stdint.h>
+
+void background_set_period(uint64_t period_ms);
+
+// Starts the thread. Without memory or permission for it, nothing happens.
+void background_start(void);
+
+// In the child of a fork: starts it again, if it was started before.
+void background_resume(void);
+
+#endif

@@ -1,0 +1,687 @@
+// slab.c - taking and giving blocks by bits.                               layer 3
+#include "slab/slab.h"
+
+#include "base/bits.h"
+#include "os/check.h"
+#include "os/lock.h"
+#include "os/os.h"
+#include "page/pageheap.h"
+#include "page/region.h"
+#include "slab/sizeclass.h"
+
+#include <string.h>
+
+enum {
+    SLAB_LOOK_AHEAD = 4,      // entries of a list that are compared: the fullest goes first
+    SLAB_GROUPS = 16,         // words that a give collects bits for
+    SLAB_WORDS_LOG2_MIN = 3,  // arrays of words outside a record: 8, 16, 32
+    SLAB_WORDS_POOLS = 3,
+    SLAB_LINE_BLOCKS = 4,  // blocks of 16 bytes in a cache line
+};
+
+struct slab_list {
+    struct lock lock;
+    uint32_t first;
+    uint32_t last;
+    struct slab_lease common;
+} CACHE_ALIGNED;
+
+static struct {
+    slab_report *report;
+    uint8_t epoch;  // of forks
+    struct lock words_lock;
+    uint64_t *words_free[SLAB_WORDS_POOLS];
+    struct slab_list lists[PAGEHEAP_SHARDS_MAX][SIZECLASS_SPAN_FIRST];
+} slab_state;
+
+// ---- Words
+
+static ALWAYS_INLINE _Atomic(uint64_t) *slab_words(uint32_t slab) {
+    return __atomic_load_n(&region_span(slab)->words, __ATOMIC_RELAXED);
+}
+
+static ALWAYS_INLINE uint64_t slab_load_word(const _Atomic(uint64_t) *word) {
+    return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+// Sequentially consistent: see [S3].
+static ALWAYS_INLINE uint64_t slab_set_bits(_Atomic(uint64_t) *word, uint64_t mask) {
+    if (os_is_single_threaded()) {
+        uint64_t before = slab_load_word(word);
+        atomic_store_explicit(word, before | mask, memory_order_relaxed);
+        return before;
+    }
+    return atomic_fetch_or_explicit(word, mask, memory_order_seq_cst);
+}
+
+// Acquire: what the giver did to the block happens before its next use.
+static ALWAYS_INLINE void slab_clear_bits(_Atomic(uint64_t) *word, uint64_t mask) {
+    if (os_is_single_threaded()) {
+        atomic_store_explicit(word, slab_load_word(word) & ~mask, memory_order_relaxed);
+    } else {
+        atomic_fetch_and_explicit(word, ~mask, memory_order_acq_rel);
+    }
+}
+
+static unsigned slab_count_free(const struct sizeclass *class, uint32_t slab) {
+    const _Atomic(uint64_t) *words = slab_words(slab);
+    unsigned count = 0;
+    for (unsigned i = 0; i < class->word_count; i++) {
+        count += bits_count(atomic_load_explicit(&words[i], memory_order_seq_cst));
+    }
+    return count;
+}
+
+// Acquire: what every giver did to its blocks happens before their next use.
+// Of two givers of the last blocks, one at least sees the other's bits.
+static ALWAYS_INLINE uint64_t slab_load_word_acquire(const _Atomic(uint64_t) *word) {
+    return atomic_load_explicit(word, memory_order_seq_cst);
+}
+
+static bool slab_is_all_free(const struct sizeclass *class, uint32_t slab) {
+    const _Atomic(uint64_t) *words = slab_words(slab);
+    for (unsigned i = 0; i + 1u < class->word_count; i++) {
+        if (slab_load_word_acquire(&words[i]) != UINT64_MAX) {
+            return false;
+        }
+    }
+    return slab_load_word_acquire(&words[class->word_count - 1]) == class->last_word;
+}
+
+static unsigned slab_words_pool(unsigned word_count) {
+    return word_count <= 8 ? 0 : word_count <= 16 ? 1 : 2;
+}
+
+static bool slab_attach_words(struct span *span, const struct sizeclass *class) {
+    if (class->word_count <= SPAN_INLINE_WORDS) {
+        __atomic_store_n(&span->words, span->as.bits, __ATOMIC_RELAXED);
+        return true;
+    }
+    unsigned pool = slab_words_pool(class->word_count);
+    lock_take(&slab_state.words_lock);
+    uint64_t *words = slab_state.words_free[pool];
+    if (words != NULL) {
+        slab_state.words_free[pool] = (uint64_t *)(uintptr_t)words[0];
+    }
+    lock_give(&slab_state.words_lock);
+    if (words == NULL) {
+        words = region_take_meta(sizeof(uint64_t) << (SLAB_WORDS_LOG2_MIN + pool));
+    }
+    if (words == NULL) {
+        return false;  // a giver that is late may still read what stands there
+    }
+    __atomic_store_n(&span->words, (_Atomic(uint64_t) *)words, __ATOMIC_RELAXED);
+    return true;
+}
+
+static void slab_detach_words(struct span *span, const struct sizeclass *class) {
+    if (class->word_count <= SPAN_INLINE_WORDS) {
+        return;
+    }
+    unsigned pool = slab_words_pool(class->word_count);
+    _Atomic(uint64_t) *words = span->words;
+    __atomic_store_n(&span->words, span->as.bits, __ATOMIC_RELAXED);
+    lock_take(&slab_state.words_lock);
+    atomic_store_explicit(&words[0], (uintptr_t)slab_state.words_free[pool], memory_order_relaxed);
+    slab_state.words_free[pool] = (uint64_t *)words;
+    lock_give(&slab_state.words_lock);
+}
+
+// ---- States
+//
+// A lessee that leaves and comes back may find that its slab was freed as a
+// whole, and that another one stands in its place: the generation tells.
+
+static ALWAYS_INLINE enum span_state slab_state_of(uint32_t state) {
+    return (enum span_state)(state & ((1u << SPAN_STATE_BITS) - 1));
+}
+
+// The same generation in another state.
+static ALWAYS_INLINE uint32_t slab_state_as(uint32_t state, enum span_state other) {
+    return (state & ~((1u << SPAN_STATE_BITS) - 1)) | other;
+}
+
+static ALWAYS_INLINE uint32_t slab_load_state(const struct span *span) {
+    return atomic_load_explicit(&span->state, memory_order_seq_cst);
+}
+
+// False if the state is not, or no longer, `from`.
+static bool slab_change_state(struct span *span, uint32_t from, enum span_state to) {
+    return atomic_compare_exchange_strong_explicit(&span->state, &from, slab_state_as(from, to),
+                                                   memory_order_seq_cst, memory_order_relaxed);
+}
+
+// The lessee gives the slab up. Returns the state that it now has.
+static uint32_t slab_give_up(struct span *span) {
+    uint32_t full =
+        slab_state_as(atomic_load_explicit(&span->state, memory_order_relaxed), SPAN_FULL);
+    atomic_exchange_explicit(&span->state, full, memory_order_seq_cst);
+    return full;
+}
+
+// ---- Creation and end
+
+static uint32_t slab_create(unsigned kind, unsigned shard) {
+    const struct sizeclass *class = &sizeclass_table[kind];
+    bool is_zero;
+    uint32_t slab =
+        pageheap_take(shard, class->granule_count, class->granule_count, PAGEHEAP_DENSE, &is_zero);
+    if (slab == 0) {
+        return 0;
+    }
+    struct span *span = region_span(slab);
+    if (!slab_attach_words(span, class)) {
+        pageheap_give(slab);
+        return 0;
+    }
+    for (unsigned i = 0; i + 1u < class->word_count; i++) {
+        atomic_store_explicit(&span->words[i], UINT64_MAX, memory_order_relaxed);
+    }
+    atomic_store_explicit(&span->words[class->word_count - 1], class->last_word,
+                          memory_order_relaxed);
+    span->kind = (uint8_t)kind;
+    span->is_listed = false;
+    span->generation++;
+    region_set_kind(slab, class->granule_count, kind);
+    atomic_store_explicit(&span->state, SPAN_LEASED | (uint32_t)span->generation << SPAN_STATE_BITS,
+                          memory_order_release);
+    return slab;
+}
+
+// No thread holds a block of it, and it is on no list.
+static void slab_release(unsigned kind, uint32_t slab) {
+    const struct sizeclass *class = &sizeclass_table[kind];
+    region_set_kind(slab, class->granule_count, KIND_INSIDE);
+    slab_detach_words(region_span(slab), class);
+    pageheap_give(slab);
+}
+
+// ---- Lists. The lock of the list is held.
+
+static struct slab_list *slab_list_of(unsigned kind, uint32_t slab) {
+    return &slab_state.lists[region_owner(slab)][kind];
+}
+
+static void slab_link(struct slab_list *list, uint32_t slab) {
+    struct span *span = region_span(slab);
+    span->list_prev = 0;
+    span->list_next = list->first;
+    if (list->first != 0) {
+        region_span(list->first)->list_prev = slab;
+    } else {
+        list->last = slab;
+    }
+    __atomic_store_n(&list->first, slab, __ATOMIC_RELAXED);
+    span->is_listed = true;
+    span->list_epoch = slab_state.epoch;
+}
+
+static void slab_unlink(struct slab_list *list, uint32_t slab) {
+    struct span *span = region_span(slab);
+    if (span->list_next != 0) {
+        region_span(span->list_next)->list_prev = span->list_prev;
+    } else {
+        list->last = span->list_prev;
+    }
+    if (span->list_prev != 0) {
+        region_span(span->list_prev)->list_next = span->list_next;
+    } else {
+        __atomic_store_n(&list->first, span->list_next, __ATOMIC_RELAXED);
+    }
+    span->is_listed = false;
+}
+
+static bool slab_is_on_list(const struct span *span) {
+    return span->is_listed && span->list_epoch == slab_state.epoch;
+}
+
+// The caller has made the slab PARTIAL, so it is in use and keeps its kind; a
+// giver that was late may have known another one.
+static NOINLINE void slab_enlist(uint32_t slab) {
+    struct span *span = region_span(slab);
+    unsigned kind = span->kind;
+    struct slab_list *list = slab_list_of(kind, slab);
+    lock_take(&list->lock);
+    if (slab_is_all_free(&sizeclass_table[kind], slab)) {
+        atomic_store_explicit(&span->state, SPAN_NONE, memory_order_relaxed);
+        lock_give(&list->lock);
+        slab_release(kind, slab);
+        return;
+    }
+    slab_link(list, slab);
+    lock_give(&list->lock);
+}
+
+// The kind read between two equal states is that of their generation. While the
+// lock of its list is held, a PARTIAL slab keeps both.
+static bool slab_is_listed_as(unsigned kind, uint32_t slab) {
+    const struct span *span = region_span(slab);
+    uint32_t state = slab_load_state(span);
+    return slab_state_of(state) == SPAN_PARTIAL &&
+           __atomic_load_n(&region_state.kind[slab], __ATOMIC_ACQUIRE) == kind &&
+           slab_load_state(span) == state && slab_is_on_list(span);
+}
+
+// A listed slab seems to be free as a whole: takes it out and releases it. Other
+// givers may have done so, and the span may be another slab by now.
+static NOINLINE void slab_delist(unsigned kind, uint32_t slab) {
+    struct slab_list *list = slab_list_of(kind, slab);
+    lock_take(&list->lock);
+    bool is_ours = slab_is_listed_as(kind, slab) && slab_is_all_free(&sizeclass_table[kind], slab);
+    if (is_ours) {
+        slab_unlink(list, slab);
+        atomic_store_explicit(&region_span(slab)->state, SPAN_NONE, memory_order_relaxed);
+    }
+    lock_give(&list->lock);
+    if (is_ours) {
+        slab_release(kind, slab);
+    }
+}
+
+// The fullest of the first few: emptier ones get the time to become free.
+static uint32_t slab_choose(const struct sizeclass *class, const struct slab_list *list) {
+    uint32_t best = list->first;
+    unsigned best_free = UINT32_MAX;
+    uint32_t at = list->first;
+    for (int i = 0; i < SLAB_LOOK_AHEAD && at != 0; i++) {
+        unsigned free = slab_count_free(class, at);
+        if (free < best_free) {
+            best_free = free;
+            best = at;
+        }
+        at = region_span(at)->list_next;
+    }
+    return best;
+}
+
+static uint32_t slab_pop_locked(unsigned kind, struct slab_list *list) {
+    if (list->first == 0) {
+        return 0;
+    }
+    uint32_t slab = slab_choose(&sizeclass_table[kind], list);
+    slab_unlink(list, slab);
+    struct span *span = region_span(slab);
+    uint32_t state = slab_load_state(span);
+    atomic_store_explicit(&span->state, slab_state_as(state, SPAN_LEASED), memory_order_seq_cst);
+    return slab;
+}
+
+static uint32_t slab_pop(unsigned kind, unsigned shard) {
+    struct slab_list *list = &slab_state.lists[shard][kind];
+    if (__atomic_load_n(&list->first, __ATOMIC_RELAXED) == 0) {
+        return 0;
+    }
+    lock_take(&list->lock);
+    uint32_t slab = slab_pop_locked(kind, list);
+    lock_give(&list->lock);
+    return slab;
+}
+
+// A partial slab of this shard, of a neighbour, or a new one.
+static uint32_t slab_obtain(unsigned kind, unsigned shard, struct slab_list *held) {
+    uint32_t slab = held != NULL ? slab_pop_locked(kind, held) : slab_pop(kind, shard);
+    unsigned shards = pageheap_shard_count();
+    for (unsigned i = 1; i < shards && slab == 0 && held == NULL; i++) {
+        slab = slab_pop(kind, (shard + i) % shards);
+    }
+    return slab != 0 ? slab : slab_create(kind, shard);
+}
+
+// ---- Lease
+
+// Leaves the slab FULL, unless enough was given back meanwhile. True: the
+// lease goes on.
+static bool slab_try_leave(const struct sizeclass *class, uint32_t slab) {
+    struct span *span = region_span(slab);
+    uint32_t full = slab_give_up(span);
+    return slab_count_free(class, slab) >= class->listed_count &&
+           slab_change_state(span, full, SPAN_LEASED);
+}
+
+void slab_leave(unsigned kind, struct slab_lease *lease) {
+    uint32_t slab = lease->slab;
+    lease->slab = 0;
+    lease->word = 0;
+    if (slab == 0) {
+        return;
+    }
+    struct span *span = region_span(slab);
+    uint32_t full = slab_give_up(span);
+    const struct sizeclass *class = &sizeclass_table[kind];
+    if (slab_count_free(class, slab) >= class->listed_count &&
+        slab_change_state(span, full, SPAN_PARTIAL)) {
+        slab_enlist(slab);
+    }
+}
+
+// Bits of whole cache lines only: no two threads' first blocks lie in one. Four
+// blocks of 16, 32 or 48 bytes fill lines, of 8 bytes it takes eight.
+static uint64_t slab_whole_lines(uint64_t bits, size_t size) {
+    bits &= bits >> 1;
+    bits &= bits >> 2;
+    if (size * SLAB_LINE_BLOCKS < CACHE_LINE_BYTES) {
+        bits &= bits >> 4;
+        return (bits & 0x0101010101010101u) * UINT8_MAX;
+    }
+    return (bits & 0x1111111111111111u) * ((1u << SLAB_LINE_BLOCKS) - 1);
+}
+
+struct slab_taking {
+    void **end;
+    unsigned want;
+    bool only_whole_lines;
+};
+
+// Takes from one word; returns how many.
+static ALWAYS_INLINE unsigned slab_take_word(_Atomic(uint64_t) *word, char *blocks, size_t size,
+                                             struct slab_taking *taking) {
+    uint64_t bits = slab_load_word(word);
+    if (taking->only_whole_lines) {
+        bits = slab_whole_lines(bits, size);
+    }
+    if (bits == 0) {
+        return 0;
+    }
+    uint64_t rest = bits;
+    void **to = taking->end;
+    unsigned want = taking->want;
+    if (bits == UINT64_MAX && want >= 64) {
+        for (unsigned i = 0; i < 64; i++, blocks += size) {
+            *--to = blocks;
+        }
+        rest = 0;
+    } else {
+        for (; rest != 0 && want > 0; want--, rest &= rest - 1) {
+            *--to = blocks + bits_lowest(rest) * size;
+        }
+    }
+    slab_clear_bits(word, bits & ~rest);
+    unsigned count = (unsigned)(taking->end - to);
+    taking->end = to;
+    taking->want -= count;
+    return count;
+}
+
+// Takes from the leased slab only.
+static unsigned slab_take_leased(const struct sizeclass *class, struct slab_lease *lease,
+                                 struct slab_taking *taking) {
+    _Atomic(uint64_t) *words = slab_words(lease->slab);
+    char *blocks = region_address(lease->slab);
+    size_t size = class->size_bytes;
+    unsigned count = 0;
+    unsigned i = lease->word;
+    for (; i < class->word_count; i++) {
+        count += slab_take_word(&words[i], blocks + (size_t)i * 64 * size, size, taking);
+        if (taking->want == 0) {
+            break;
+        }
+    }
+    lease->word = (uint16_t)i;
+    return count;
+}
+
+static unsigned slab_refill(unsigned kind, unsigned shard, struct slab_lease *lease,
+                            struct slab_taking *taking, struct slab_list *held) {
+    const struct sizeclass *class = &sizeclass_table[kind];
+    for (;;) {
+        if (lease->slab != 0) {
+            unsigned count = slab_take_leased(class, lease, taking);
+            if (count > 0) {
+                // Frees may have come in behind us: look again next time.
+                lease->word = taking->want > 0 ? 0 : lease->word;
+                return count;
+            }
+            lease->word = 0;
+            bool goes_on = taking->only_whole_lines || slab_try_leave(class, lease->slab);
+            taking->only_whole_lines = false;
+            if (goes_on) {
+                continue;
+            }
+        }
+        lease->slab = slab_obtain(kind, shard, held);
+        if (lease->slab == 0) {
+            return 0;
+        }
+        atomic_store_explicit(&region_span(lease->slab)->lessee, lease->lessee,
+                              memory_order_relaxed);
+    }
+}
+
+unsigned slab_take(unsigned kind, unsigned shard, struct slab_lease *lease, void **end,
+                   unsigned want) {
+    struct slab_taking taking = {end, want, false};
+    return slab_refill(kind, shard, lease, &taking, NULL);
+}
+
+unsigned slab_take_common(unsigned kind, unsigned shard, uint16_t lessee, void **end,
+                          unsigned want) {
+    struct slab_list *list = &slab_state.lists[shard][kind];
+    bool lines = sizeclass_table[kind].size_bytes < CACHE_LINE_BYTES && want >= SLAB_LINE_BLOCKS;
+    struct slab_taking taking = {end, want, lines};
+    lock_take(&list->lock);
+    list->common.lessee = lessee;
+    if (list->common.slab != 0) {
+        atomic_store_explicit(&region_span(list->common.slab)->lessee, lessee,
+                              memory_order_relaxed);
+    }
+    unsigned count = slab_refill(kind, shard, &list->common, &taking, list);
+    lock_give(&list->lock);
+    return count;
+}
+
+// ---- Give
+
+static COLD void slab_report_bits(const struct sizeclass *class, uint32_t slab, unsigned word,
+                                  uint64_t bits) {
+    for (; bits != 0; bits &= bits - 1) {
+        size_t index = (size_t)word * 64 + bits_lowest(bits);
+        slab_state.report(region_address(slab) + index * class->size_bytes, SLAB_DOUBLE_FREE);
+    }
+}
+
+struct slab_group {
+    uint32_t slab;
+    uint32_t word;
+    uint64_t bits;  // 0: unused
+};
+
+static void slab_give_group(unsigned kind, const struct slab_group *group) {
+    const struct sizeclass *class = &sizeclass_table[kind];
+    struct span *span = region_span(group->slab);
+    uint64_t before = slab_set_bits(&slab_words(group->slab)[group->word], group->bits);
+    if (UNLIKELY((before & group->bits) != 0)) {
+        slab_report_bits(class, group->slab, group->word, before & group->bits);
+    }
+    uint32_t state = slab_load_state(span);
+    uint64_t after = before | group->bits;
+    if (slab_state_of(state) == SPAN_FULL) {
+        if (slab_count_free(class, group->slab) >= class->listed_count &&
+            slab_change_state(span, state, SPAN_PARTIAL)) {
+            slab_enlist(group->slab);
+        }
+    } else if (slab_state_of(state) == SPAN_PARTIAL &&
+               (after == UINT64_MAX || after == class->last_word) &&
+               slab_is_all_free(class, group->slab)) {
+        slab_delist(kind, group->slab);
+    }
+}
+
+static void slab_prefetch(const struct sizeclass *class, void *const *blocks, unsigned count) {
+    for (unsigned i = 0; i < count; i++) {
+        uintptr_t offset = (uintptr_t)blocks[i] - region_state.base;
+        PREFETCH_WRITE(
+            &region_state.spans[(offset & -(uintptr_t) class->slab_bytes) >> GRANULE_LOG2]);
+    }
+}
+
+// The bits of neighbouring blocks are collected and given at once; groups that
+// are not neighbours in the array meet in a small table. Returns how many of
+// the blocks another thread leased.
+static ALWAYS_INLINE unsigned slab_collect(unsigned kind, struct slab_group *table,
+                                           const struct slab_group *group, uint16_t lessee) {
+    uint16_t owner = atomic_load_explicit(&region_span(group->slab)->lessee, memory_order_relaxed);
+    unsigned others = owner != lessee && owner != 0 ? bits_count(group->bits) : 0;
+    unsigned slot = (group->slab * 5 + group->word) % SLAB_GROUPS;
+    struct slab_group *entry = &table[slot];
+    if (entry->bits != 0 && entry->slab == group->slab && entry->word == group->word) {
+        uint64_t twice = entry->bits & group->bits;
+        if (UNLIKELY(twice != 0)) {
+            slab_report_bits(&sizeclass_table[kind], group->slab, group->word, twice);
+        }
+        entry->bits |= group->bits;
+        return others;
+    }
+    if (entry->bits != 0) {
+        slab_give_group(kind, entry);
+    }
+    *entry = *group;
+    return others;
+}
+
+unsigned slab_give(unsigned kind, void *const *blocks, unsigned count, uint16_t lessee) {
+    const struct sizeclass *class = &sizeclass_table[kind];
+    const uintptr_t base = region_state.base;
+    const uintptr_t slab_mask = class->slab_bytes - 1;
+    const uint64_t reciprocal = class->reciprocal;
+    const uint32_t size = class->size_bytes;
+    struct slab_group table[SLAB_GROUPS];
+    struct slab_group run = {0, 0, 0};
+    unsigned others = 0;
+    memset(table, 0, sizeof table);
+    slab_prefetch(class, blocks, count);
+    for (unsigned i = 0; i < count; i++) {
+        uintptr_t offset = (uintptr_t)blocks[i] - base;
+        uint32_t inside = (uint32_t)(offset & slab_mask);
+        uint32_t slab = (uint32_t)((offset - inside) >> GRANULE_LOG2);
+        uint32_t index = (uint32_t)(inside * reciprocal >> 32);
+        if (UNLIKELY(index * size != inside || index >= class->block_count)) {
+            slab_state.report(blocks[i], SLAB_BAD_POINTER);
+            continue;
+        }
+        uint64_t bit = (uint64_t)1 << index % 64;
+        if (slab != run.slab || index / 64 != run.word) {
+            if (run.bits != 0) {
+                others += slab_collect(kind, table, &run, lessee);
+            }
+            run = (struct slab_group){slab, index / 64, 0};
+        }
+        if (UNLIKELY((run.bits & bit) != 0)) {
+            slab_report_bits(class, run.slab, run.word, bit);
+        }
+        run.bits |= bit;
+    }
+    if (run.bits != 0) {
+        others += slab_collect(kind, table, &run, lessee);
+    }
+    for (unsigned i = 0; i < SLAB_GROUPS; i++) {
+        if (table[i].bits != 0) {
+            slab_give_group(kind, &table[i]);
+        }
+    }
+    return others;
+}
+
+// ---- Looking
+
+struct slab_place slab_find(unsigned kind, const void *address) {
+    const struct sizeclass *class = &sizeclass_table[kind];
+    uintptr_t offset = (uintptr_t)address - region_state.base;
+    uint32_t inside = (uint32_t)(offset & (class->slab_bytes - 1));
+    uint32_t index = inside / class->size_bytes;
+    return (struct slab_place){
+        .slab = (uint32_t)((offset - inside) >> GRANULE_LOG2),
+        .index = index,
+        .offset_bytes = inside - index * class->size_bytes,
+        .is_block = index < class->block_count,
+    };
+}
+
+bool slab_is_free(unsigned kind, const void *block) {
+    struct slab_place place = slab_find(kind, block);
+    return place.is_block &&
+           (slab_load_word(&slab_words(place.slab)[place.index / 64]) >> place.index % 64 & 1) != 0;
+}
+
+// Calls visit for every slab; slabs may come and go meanwhile.
+static void slab_each(void (*visit)(unsigned kind, uint32_t slab, void *context), void *context) {
+    uint32_t top = region_top();
+    for (uint32_t g = 1; g < top;) {
+        unsigned kind = region_kind(g);
+        if (!sizeclass_is_slab(kind)) {
+            g++;
+            continue;
+        }
+        uint32_t count = sizeclass_table[kind].granule_count;
+        if (g % count == 0) {
+            visit(kind, g, context);
+        }
+        g += count - g % count;
+    }
+}
+
+static void slab_add_stats(unsigned kind, uint32_t slab, void *context) {
+    struct slab_stats *stats = context;
+    const struct sizeclass *class = &sizeclass_table[kind];
+    unsigned free = slab_count_free(class, slab);
+    free = free < class->block_count ? free : class->block_count;
+    stats->taken_blocks += class->block_count - free;
+    stats->taken_bytes += (uint64_t)(class->block_count - free) * class->size_bytes;
+    stats->free_bytes += (uint64_t)free * class->size_bytes;
+    stats->slab_count++;
+}
+
+void slab_read_stats(struct slab_stats *stats) {
+    *stats = (struct slab_stats){0};
+    pageheap_hold();
+    slab_each(slab_add_stats, stats);
+    pageheap_let_go();
+}
+
+void slab_init(slab_report *report) {
+    slab_state.report = report;
+}
+
+void slab_fault(void *block, enum slab_fault fault) {
+    slab_state.report(block, fault);
+}
+
+// ---- fork
+
+void slab_repair(void) {
+    slab_state.epoch++;
+    lock_reset(&slab_state.words_lock);
+    memset(slab_state.words_free, 0, sizeof slab_state.words_free);
+    memset(slab_state.lists, 0, sizeof slab_state.lists);
+}
+
+static void slab_relist_one(unsigned kind, uint32_t slab, void *context) {
+    slab_is_leased *const *is_leased = context;
+    struct span *span = region_span(slab);
+    if (slab_state_of(slab_load_state(span)) == SPAN_LEASED && !(*is_leased)(kind, slab)) {
+        struct slab_lease lost = {.slab = slab};
+        slab_leave(kind, &lost);
+        return;
+    }
+    if (slab_state_of(slab_load_state(span)) == SPAN_PARTIAL && !slab_is_on_list(span)) {
+        slab_enlist(slab);
+    }
+}
+
+void slab_relist(slab_is_leased *is_leased) {
+    slab_each(slab_relist_one, &is_leased);
+}
+
+static void slab_validate_one(unsigned kind, uint32_t slab, void *context) {
+    (void)context;
+    const struct sizeclass *class = &sizeclass_table[kind];
+    const struct span *span = region_span(slab);
+    enum span_state state = slab_state_of(slab_load_state(span));
+    uint64_t last = slab_load_word(&slab_words(slab)[class->word_count - 1]);
+    ALLOT_ASSERT((last & ~class->last_word) == 0);                                           // [S1]
+    ALLOT_ASSERT(!slab_is_on_list(span) || state == SPAN_PARTIAL);                           // [S2]
+    ALLOT_ASSERT(state != SPAN_FULL || slab_count_free(class, slab) < class->listed_count);  // [S3]
+}
+
+void slab_validate(void) {
+    slab_each(slab_validate_one, NULL);
+}
