@@ -1,0 +1,106 @@
+// symbols.c - every name through which a program can reach its malloc is this library's.
+//
+// A single missing name is a crash: its caller gets a block from libc that our free then refuses.
+#include "../support/check.h"
+
+#include <allot.h>
+#include <dlfcn.h>
+
+static const char *const c_names[] = {
+    "malloc",        "calloc",         "realloc",    "free",
+    "aligned_alloc", "posix_memalign", "memalign",   "valloc",
+    "pvalloc",       "reallocarray",   "reallocarr", "malloc_usable_size",
+    "malloc_trim",   "mallinfo",       "mallinfo2",  "mallopt",
+    "malloc_stats",  "malloc_info",    "free_sized", "free_aligned_sized",
+    "cfree",
+};
+
+// m = size_t on a 64-bit system.
+static const char *const cxx_names[] = {
+    "_Znwm",  // operator new
+    "_Znam",  // operator new[]
+    "_ZnwmRKSt9nothrow_t",
+    "_ZnamRKSt9nothrow_t",
+    "_ZnwmSt11align_val_t",
+    "_ZnamSt11align_val_t",
+    "_ZnwmSt11align_val_tRKSt9nothrow_t",
+    "_ZnamSt11align_val_tRKSt9nothrow_t",
+    "_ZdlPv",  // operator delete
+    "_ZdaPv",  // operator delete[]
+    "_ZdlPvRKSt9nothrow_t",
+    "_ZdaPvRKSt9nothrow_t",
+    "_ZdlPvm",
+    "_ZdaPvm",
+    "_ZdlPvSt11align_val_t",
+    "_ZdaPvSt11align_val_t",
+    "_ZdlPvSt11align_val_tRKSt9nothrow_t",
+    "_ZdaPvSt11align_val_tRKSt9nothrow_t",
+    "_ZdlPvmSt11align_val_t",
+    "_ZdaPvmSt11align_val_t",
+};
+
+static const char *const allot_names[] = {
+    "allot_malloc",
+    "allot_calloc",
+    "allot_realloc",
+    "allot_realloc_zeroed",
+    "allot_free",
+    "allot_free_sized",
+    "allot_free_aligned_sized",
+    "allot_aligned",
+    "allot_aligned_zeroed",
+    "allot_expand",
+    "allot_usable_size",
+    "allot_good_size",
+    "allot_purge",
+    "allot_stats",
+    "allot_set",
+    "allot_get",
+    "allot_is_active",
+    "allot_version",
+};
+
+static const char *file_of(const char *name) {
+    void *address = dlsym(RTLD_DEFAULT, name);
+    if (!address) {
+        CHECK_FAIL("%s is not defined by anything in this process", name);
+    }
+    Dl_info info;
+    CHECK(dladdr(address, &info) != 0);
+    return info.dli_fname;
+}
+
+static void check_all(const char *const *names, size_t count) {
+    const char *library = file_of("allot_version");
+    for (size_t i = 0; i < count; i++) {
+        const char *file = file_of(names[i]);
+        if (strcmp(file, library) != 0) {
+            CHECK_FAIL("%s is the one of %s, not of %s", names[i], file, library);
+        }
+    }
+}
+
+static void every_c_name_is_this_librarys(void) {
+    check_all(c_names, sizeof(c_names) / sizeof(c_names[0]));
+}
+
+static void every_cxx_operator_is_this_librarys(void) {
+    check_all(cxx_names, sizeof(cxx_names) / sizeof(cxx_names[0]));
+}
+
+static void every_allot_name_is_exported(void) {
+    check_all(allot_names, sizeof(allot_names) / sizeof(allot_names[0]));
+}
+
+static void the_library_knows_that_it_is_in_force(void) {
+    CHECK(allot_is_active());
+}
+
+static const struct check_case cases[] = {
+    CHECK_CASE(every_c_name_is_this_librarys),
+    CHECK_CASE(every_cxx_operator_is_this_librarys),
+    CHECK_CASE(every_allot_name_is_exported),
+    CHECK_CASE(the_library_knows_that_it_is_in_force),
+};
+
+CHECK_MAIN(cases)
