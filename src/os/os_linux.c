@@ -217,7 +217,7 @@ void os_sleep_ms(uint64_t ms) {
 }
 
 unsigned os_cpu_count(void) {
-    unsigned char mask[1024];  // 8,192 processors
+    unsigned char mask[1024] = {0};  // 8,192 processors
     long bytes = OS_CALL(SYS_sched_getaffinity, 0, sizeof mask, (long)mask);
     unsigned count = 0;
     for (long i = 0; i < bytes; i++) {
