@@ -63,27 +63,32 @@ size_t os_page_bytes(void) {
 
 // The result, or minus an errno value; errno is not touched. Not by way of libc: a
 // first call into one more part of it costs a page fault and 64 KiB resident.
+//
+// The arguments are read before the first register is bound: a sanitizer makes a
+// call of each read, which would overwrite it.
 #if defined(__x86_64__)
 static long os_call(long number, const long a[6]) {
+    long a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3], a4 = a[4], a5 = a[5];
     long result;
-    register long r10 __asm__("r10") = a[3];
-    register long r8 __asm__("r8") = a[4];
-    register long r9 __asm__("r9") = a[5];
+    register long r10 __asm__("r10") = a3;
+    register long r8 __asm__("r8") = a4;
+    register long r9 __asm__("r9") = a5;
     __asm__ volatile("syscall"
                      : "=a"(result)
-                     : "0"(number), "D"(a[0]), "S"(a[1]), "d"(a[2]), "r"(r10), "r"(r8), "r"(r9)
+                     : "0"(number), "D"(a0), "S"(a1), "d"(a2), "r"(r10), "r"(r8), "r"(r9)
                      : "rcx", "r11", "memory");
     return result;
 }
 #elif defined(__aarch64__)
 static long os_call(long number, const long a[6]) {
+    long a0 = a[0], a1 = a[1], a2 = a[2], a3 = a[3], a4 = a[4], a5 = a[5];
     register long x8 __asm__("x8") = number;
-    register long x0 __asm__("x0") = a[0];
-    register long x1 __asm__("x1") = a[1];
-    register long x2 __asm__("x2") = a[2];
-    register long x3 __asm__("x3") = a[3];
-    register long x4 __asm__("x4") = a[4];
-    register long x5 __asm__("x5") = a[5];
+    register long x0 __asm__("x0") = a0;
+    register long x1 __asm__("x1") = a1;
+    register long x2 __asm__("x2") = a2;
+    register long x3 __asm__("x3") = a3;
+    register long x4 __asm__("x4") = a4;
+    register long x5 __asm__("x5") = a5;
     __asm__ volatile("svc 0"
                      : "+r"(x0)
                      : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)

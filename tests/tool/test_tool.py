@@ -393,7 +393,7 @@ class CompareTest(ToolTest):
         done = self.tool("compare", "-n", 4, "--only", "allot,glibc", "--", "true")
         self.assertRegex(done.stdout, r"\n +wall +CPU +peak resident +page faults\n")
         for name in ("allot", "glibc"):
-            self.assertRegex(done.stdout, rf"\n  {name} +[0-9.]+ ms +[0-9.]+ - [0-9.]+ ")
+            self.assertRegex(done.stdout, rf"\n  {name} +[0-9.]+ (us|ms) +[0-9.]+ - [0-9.]+ ")
         for figure in ("wall", "CPU", "peak resident", "page faults"):
             self.assertRegex(done.stdout, rf"\n  {figure} +(win|loss|equal) +[0-9]")
         for line in done.stdout.splitlines():
