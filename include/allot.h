@@ -236,6 +236,171 @@ ALLOT_API bool allot_stats(struct allot_stats *stats);
 #pragma GCC diagnostic pop
 #endif
 
+// ---- Ranges ------------------------------------------------------------------
+
+/// A range: the numbers from 0 to a size, of which some are in use and the others
+/// free. They may count bytes of a file, of a device, of memory shared or not;
+/// what they count is never touched. Only what is free is recorded, so any part of
+/// what is in use may become free, whoever allocated it, in any order; free
+/// neighbours are one at once.
+typedef struct allot_range allot_range;
+
+/// What allot_range_alloc returns if it fails. No offset is equal to it.
+#define ALLOT_RANGE_NONE UINT64_MAX
+
+/// What allot_range_create is to make. Zeros mean the defaults.
+struct allot_range_options {
+    size_t struct_size;    ///< sizeof(struct allot_range_options). Set by the caller
+    uint64_t size;         ///< numbers; below UINT64_MAX. 0: none, until allot_range_grow
+    uint64_t granularity;  ///< power of two; 0: 1. All offsets are multiples of it, sizes of
+                           ///< allocations are rounded up to it, the size of the range down
+    bool shared;           ///< a lock lets several threads use the range at once
+    void *memory;          ///< NULL: the records are allocated. Else they are all in this
+                           ///< memory, and no function of the range allocates
+    size_t memory_size;    ///< of it, in bytes, at least ALLOT_RANGE_MEMORY_MIN
+};
+
+/// Memory that suffices for a range of up to 28 free ranges, at any address. Each
+/// further one takes about 48 bytes.
+#define ALLOT_RANGE_MEMORY_MIN ((size_t)1280)
+
+/// Make a range of which all is free.
+///
+///   options   size and granularity; see there
+///
+/// Returns the range. NULL with errno = EINVAL if options is NULL, struct_size is
+/// unknown, the granularity is no power of two or the size is UINT64_MAX; ENOMEM if
+/// there is no memory, or less was given than is needed.
+/// Threads: any. Signals: no. fork: safe in the child.
+/// Cost: two allocations, or none.
+ALLOT_API allot_range *allot_range_create(const struct allot_range_options *options);
+
+/// Free a range. Memory that was given to it is the caller's again.
+///
+///   range   or NULL, which is ignored
+///
+/// Returns nothing; errno is kept.
+/// Threads: one, while no other uses it. Cost: two frees, or none.
+ALLOT_API void allot_range_destroy(allot_range *range);
+
+/// Allocate n adjacent numbers: in the smallest free range that can hold them, in
+/// the lowest of equal ones, at its beginning but for the alignment.
+///
+///   range   where
+///   n       at least 1
+///   align   power of two, of which the offset is to be a multiple; 0 or 1: any
+///
+/// Returns the offset. ALLOT_RANGE_NONE with errno = ENOSPC if no free range can hold
+/// them, EINVAL if n is 0 or align is not as above, ENOMEM if there is no memory for
+/// the records; nothing has changed.
+/// Threads: one at a time, unless the range is shared. Signals: no. fork: safe in the
+/// child, unless the range is shared and another thread was in a call.
+/// Cost: logarithmic in the number of free ranges; with an alignment, proportional to
+/// the number of those that are large enough but for it.
+ALLOT_API uint64_t allot_range_alloc(allot_range *range, uint64_t n, uint64_t align);
+
+/// Allocate n numbers at an offset.
+///
+///   range    where
+///   offset   multiple of the granularity
+///   n        at least 1
+///
+/// Returns 0. -1 with errno = EEXIST if any of them is in use, EINVAL if n is 0, EDOM
+/// if the offset is no multiple, ERANGE if they reach beyond the size, ENOMEM as
+/// above; nothing has changed.
+/// Threads: as allot_range_alloc. Signals: no.
+/// Cost: logarithmic in the number of free ranges.
+ALLOT_API int allot_range_alloc_at(allot_range *range, uint64_t offset, uint64_t n);
+
+/// Make n numbers free: a part of an allocation, all of it, or of several that are
+/// adjacent. They join what is free on both sides.
+///
+///   range    where
+///   offset   multiple of the granularity
+///   n        at least 1, rounded up to the granularity
+///
+/// Returns 0. -1 with errno = EALREADY if all of them are free (freed twice, or never
+/// allocated), EEXIST if some are and others are not, EINVAL if n is 0, EDOM if the
+/// offset is no multiple, ERANGE if they reach beyond the size, ENOMEM if there would
+/// be one more free range, or one of another size, and there is no memory for the
+/// records; nothing has changed.
+/// Threads: as allot_range_alloc. Signals: no.
+/// Cost: logarithmic in the number of free ranges.
+ALLOT_API int allot_range_free(allot_range *range, uint64_t offset, uint64_t n);
+
+/// Change the size. What is added is free.
+///
+///   range   which
+///   size    larger, or smaller if all beyond it is free; rounded down to the
+///           granularity
+///
+/// Returns 0. -1 with errno = EBUSY if something beyond the size is in use, EINVAL if
+/// it is UINT64_MAX, ENOMEM as above; nothing has changed.
+/// Threads: as allot_range_alloc. Cost: that of allot_range_free.
+ALLOT_API int allot_range_grow(allot_range *range, uint64_t size);
+
+/// The size of a range.
+///
+///   range   which
+///
+/// Returns it. Threads: as allot_range_alloc. Cost: constant.
+ALLOT_API uint64_t allot_range_size(const allot_range *range);
+
+/// The size of the largest free range: what allot_range_alloc can give at most.
+///
+///   range   which
+///
+/// Returns it; 0 if nothing is free. Threads: as allot_range_alloc.
+/// Cost: logarithmic in the number of free ranges.
+ALLOT_API uint64_t allot_range_largest(const allot_range *range);
+
+/// How many numbers are free.
+///
+///   range   which
+///
+/// Returns the sum over all free ranges. Threads: as allot_range_alloc. Cost: constant.
+ALLOT_API uint64_t allot_range_free_bytes(const allot_range *range);
+
+/// How many free ranges there are. No two of them are adjacent.
+///
+///   range   which
+///
+/// Returns their number. Threads: as allot_range_alloc. Cost: constant.
+ALLOT_API uint64_t allot_range_count(const allot_range *range);
+
+/// How much memory the records take, whether they are in use or not. It grows with
+/// the number of free ranges, by an eighth at a time, and does not shrink.
+///
+///   range   which
+///
+/// Returns the bytes. Threads: as allot_range_alloc. Cost: constant.
+ALLOT_API size_t allot_range_metadata_bytes(const allot_range *range);
+
+/// What allot_range_walk calls: n numbers from offset on are free, or all in use.
+/// Return false to end the walk.
+typedef bool (*allot_range_visit)(void *context, uint64_t offset, uint64_t n, bool is_free);
+
+/// Visit all of a range in order. Free and used parts take turns; adjacent
+/// allocations are one used part.
+///
+///   range     which
+///   visit     called for each part. It must not use this range
+///   context   is passed on to it
+///
+/// Returns true if all was visited, false if a visit returned false.
+/// Threads: as allot_range_alloc. Cost: proportional to the number of free ranges,
+/// times a logarithm.
+ALLOT_API bool allot_range_walk(const allot_range *range, allot_range_visit visit, void *context);
+
+/// Check everything that is recorded of a range against itself.
+///
+///   range   which
+///
+/// Returns true if it is consistent; false means that its memory was overwritten, or
+/// a defect of this library. Threads: as allot_range_alloc.
+/// Cost: proportional to the number of free ranges, times a logarithm.
+ALLOT_API bool allot_range_validate(const allot_range *range);
+
 // ---- Options -----------------------------------------------------------------
 
 /// Set an option. The names and values are those of the environment variables

@@ -17,6 +17,9 @@
 #define PREFETCH_WRITE(address) __builtin_prefetch((address), 1)
 #define PREFETCH_READ(address) __builtin_prefetch((address), 0)
 
+// Two words as one number: comparing them takes two instructions and no branch.
+typedef unsigned __int128 uint128;
+
 // Initial-exec: one load finds a variable, also in a preloaded library.
 #define THREAD_LOCAL __thread __attribute__((tls_model("initial-exec")))
 
@@ -56,6 +59,10 @@ static ALWAYS_INLINE void compiler_slot_down(void ***top) {
 #else
 #define COMPILER_LOAD(lvalue) (lvalue)
 #endif
+
+// Keeps two numbers in general registers. The compiler would pair them in a vector
+// register by way of the stack: two stores, and a load of both that waits for them.
+#define COMPILER_APART(first, second) __asm__("" : "+r"(first), "+r"(second))
 
 // A hint to the processor that this is a waiting loop.
 #if defined(__x86_64__)

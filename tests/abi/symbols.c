@@ -58,6 +58,19 @@ static const char *const allot_names[] = {
     "allot_get",
     "allot_is_active",
     "allot_version",
+    "allot_range_create",
+    "allot_range_destroy",
+    "allot_range_alloc",
+    "allot_range_alloc_at",
+    "allot_range_free",
+    "allot_range_grow",
+    "allot_range_size",
+    "allot_range_largest",
+    "allot_range_free_bytes",
+    "allot_range_count",
+    "allot_range_metadata_bytes",
+    "allot_range_walk",
+    "allot_range_validate",
 };
 
 static const char *file_of(const char *name) {

@@ -1,0 +1,173 @@
+// tree.h - pairs of numbers in order, in nodes that are numbered.          layer 6
+//
+// A B+-tree. Pairs are ordered by their first number, then by their second; no
+// two are equal. All nodes of all trees of a pool are equal in size and lie in
+// one array, which the pool finds by its distance from itself: nothing here is an
+// address, so that the memory may be mapped at several, or moved as a whole.
+//
+//   inner  | count level | keys   ... | children ... |    keys[i]: the first pair
+//   leaf   | count level | pairs  ...                |    below children[i]
+//
+// Pairs beyond `count` are TREE_NO_PAIR, which is greater than any other: a search
+// compares a fixed number of pairs, and nothing in it depends on the count.
+//
+// Nodes keep at least a quarter of their places, and three neighbours that lost
+// pairs become two when these have room for a few more. A full node first gives
+// to a neighbour; two full ones become three.
+//
+// Invariants (tree_validate checks them)
+//   [B1] pairs grow from left to right; those beyond the count are TREE_NO_PAIR
+//   [B2] keys[i] is the first pair below children[i]
+//   [B3] a leaf has a pair and an inner node two children, except the root
+//   [B4] every node is in one tree or in the list of free ones
+#ifndef ALLOT_RANGE_TREE_H
+#define ALLOT_RANGE_TREE_H
+
+#include "base/compiler.h"
+#include "base/config.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct tree_pair {
+    uint64_t first, second;
+};
+
+#define TREE_NO_PAIR ((struct tree_pair){UINT64_MAX, UINT64_MAX})
+#define TREE_NO_NODE UINT32_MAX
+
+enum {
+    TREE_NODE_BYTES = 512,
+    // A search counts in four blocks of eight. There is no 32nd pair in a leaf, and
+    // the 24th of an inner node is always TREE_NO_PAIR: children begin behind it.
+    TREE_LEAF_MAX = CONFIG_TINY ? 4 : 31,
+    TREE_INNER_MAX = CONFIG_TINY ? 4 : 23,
+    TREE_LEVELS_MAX = CONFIG_TINY ? 24 : 12,
+};
+
+struct tree_node {
+    uint32_t count;
+    uint32_t level;  // 0: a leaf
+    uint32_t next;   // while free
+    uint32_t unused;
+    union {
+        struct tree_pair pairs[31];
+        struct {
+            struct tree_pair keys[24];
+            uint32_t children[24];
+        } inner;
+    } as;
+} CACHE_ALIGNED;
+_Static_assert(sizeof(struct tree_node) == TREE_NODE_BYTES, "eight cache lines");
+
+struct tree_pool {
+    int64_t nodes_distance;  // from this struct to the array, in bytes
+    uint32_t node_count;     // in the array
+    uint32_t carved_count;   // ever in use; those beyond were never written
+    uint32_t free_count;     // not in a tree, those beyond included
+    uint32_t free_first;     // list of those that were in use
+};
+
+struct tree {
+    uint32_t root;
+    uint32_t level;  // of the root
+};
+
+// A way from the root to a pair, or to the place of one.
+struct tree_cursor {
+    uint32_t node[TREE_LEVELS_MAX];  // by level
+    uint8_t at[TREE_LEVELS_MAX];
+};
+
+static ALWAYS_INLINE struct tree_node *tree_node(const struct tree_pool *pool, uint32_t idx) {
+    char *nodes = (char *)(uintptr_t)pool + pool->nodes_distance;
+    return (struct tree_node *)(void *)nodes + idx;
+}
+
+// Number by number, never both in one vector register: half of the time of an
+// operation would be waiting for such loads of what was stored a moment ago.
+static ALWAYS_INLINE struct tree_pair tree_load(const struct tree_pair *at) {
+    uint64_t first = at->first, second = at->second;
+    COMPILER_APART(first, second);
+    return (struct tree_pair){first, second};
+}
+
+static ALWAYS_INLINE void tree_store(struct tree_pair *at, struct tree_pair pair) {
+    COMPILER_APART(pair.first, pair.second);
+    at->first = pair.first;
+    at->second = pair.second;
+}
+
+// An array of nodes, `address` a multiple of a cache line.
+void tree_pool_init(struct tree_pool *pool, void *address, uint32_t node_count);
+
+// The array is at `address` now and has become larger.
+void tree_pool_move(struct tree_pool *pool, void *address, uint32_t node_count);
+
+// Makes an empty tree of one node, which the pool has.
+void tree_init(struct tree *tree, struct tree_pool *pool);
+
+// To the last pair up to `key`; true if there is one, else to the first pair.
+bool tree_find(const struct tree *tree, const struct tree_pool *pool, struct tree_cursor *cursor,
+               struct tree_pair key);
+
+// To the last pair whose first number is up to `first`; else as tree_find.
+bool tree_find_first(const struct tree *tree, const struct tree_pool *pool,
+                     struct tree_cursor *cursor, uint64_t first);
+
+// To the next pair; false if there is none, and the cursor stays.
+bool tree_step(const struct tree *tree, const struct tree_pool *pool, struct tree_cursor *cursor);
+
+// The pair at the cursor; the tree is not empty.
+static ALWAYS_INLINE struct tree_pair tree_pair(const struct tree_pool *pool,
+                                                const struct tree_cursor *cursor) {
+    return tree_load(&tree_node(pool, cursor->node[0])->as.pairs[cursor->at[0]]);
+}
+
+// The pair that tree_step would go to; false if there is none.
+bool tree_peek(const struct tree *tree, const struct tree_pool *pool,
+               const struct tree_cursor *cursor, struct tree_pair *next);
+
+// Whether the tree has no pair.
+bool tree_is_empty(const struct tree *tree, const struct tree_pool *pool);
+
+// The last pair; the tree is not empty.
+struct tree_pair tree_last(const struct tree *tree, const struct tree_pool *pool);
+
+// Writes another pair in the place of the one at the cursor; the order stays.
+void tree_replace(const struct tree *tree, struct tree_pool *pool, const struct tree_cursor *cursor,
+                  struct tree_pair pair);
+
+// How many nodes an insertion takes at most, wherever it is.
+static inline uint32_t tree_nodes_most(const struct tree *tree) {
+    return tree->level + 2;
+}
+
+// How many nodes the insertion of this pair would take at most. What is removed
+// before does not make it more.
+uint32_t tree_nodes_for(const struct tree *tree, const struct tree_pool *pool,
+                        struct tree_pair pair);
+
+// The pool has the nodes that it may take.
+void tree_insert(struct tree *tree, struct tree_pool *pool, struct tree_pair pair);
+
+// As tree_insert, at what tree_find(pair) found and returned. The cursor is void then.
+void tree_insert_at(struct tree *tree, struct tree_pool *pool, struct tree_cursor *cursor,
+                    bool has_before, struct tree_pair pair);
+
+// Removes the pair at the cursor, which is void then.
+void tree_remove_at(struct tree *tree, struct tree_pool *pool, const struct tree_cursor *cursor);
+
+// Makes the pair at the cursor another one, in the place that it belongs to. The pool has
+// the nodes that an insertion may take. The cursor is void then.
+void tree_move_at(struct tree *tree, struct tree_pool *pool, const struct tree_cursor *cursor,
+                  struct tree_pair to);
+
+// Checks the tree; returns its nodes, or 0 if anything is wrong.
+uint32_t tree_validate(const struct tree *tree, const struct tree_pool *pool, uint64_t *pair_count);
+
+// Checks the list of free nodes. [B4]
+bool tree_pool_validate(const struct tree_pool *pool, uint32_t used_count);
+
+#endif
