@@ -26,7 +26,7 @@ class Entry:
     def name(self):
         if self.is_function:
             return re.search(r"(\w+)\(", self.declaration).group(1)
-        return re.search(r"(?:#define|struct)\s+(\w+)|(\w+);", self.declaration).group(0) \
+        return re.search(r"(?:#define|struct)\s+(\w+)|\(\*\w+\)|(\w+);", self.declaration).group(0) \
             .split()[-1].rstrip(";")
 
     @property
