@@ -369,7 +369,7 @@ ALLOT_API uint64_t allot_range_free_bytes(const allot_range *range);
 ALLOT_API uint64_t allot_range_count(const allot_range *range);
 
 /// How much memory the records take, whether they are in use or not. It grows with
-/// the number of free ranges, by an eighth at a time, and does not shrink.
+/// the number of free ranges, by a sixteenth at a time, and does not shrink.
 ///
 ///   range   which
 ///

@@ -11,9 +11,9 @@
 enum {
     // From here on a block lies at a multiple of a cache line wherever it is moved.
     RANGES_REALLOC_BYTES = 64 * 1024,
-    // What a range grows by: an eighth is the most of it that lies unused, later.
+    // A range grows by a 16th: that much of its memory may lie unused.
     RANGES_GROW_MIN = 8,
-    RANGES_GROW_LOG2 = 3,
+    RANGES_GROW_LOG2 = 4,
 };
 
 struct allot_range {

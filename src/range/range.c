@@ -45,12 +45,14 @@ static bool range_can_move(const struct range *range, struct tree_pair to) {
            tree_nodes_for(&range->by_size, &range->pool, to) <= range->pool.free_count;
 }
 
-// Whether there may be one more. [N4]
+// Whether there may be one more. Some nodes are kept for those operations that make them
+// fewer or other ones: free would fail otherwise where nothing more is recorded. [N4]
 static bool range_can_add(const struct range *range, struct tree_pair by_offset) {
     struct tree_pair by_size = {by_offset.second, by_offset.first};
     return !range_is_tight(range) ||
            tree_nodes_for(&range->by_offset, &range->pool, by_offset) +
-                   tree_nodes_for(&range->by_size, &range->pool, by_size) <=
+                   tree_nodes_for(&range->by_size, &range->pool, by_size) +
+                   tree_nodes_most(&range->by_size) <=
                range->pool.free_count;
 }
 

@@ -10,7 +10,7 @@ enum {
     TREE_WINDOW_MAX = 3,
     TREE_DEAL_MAX = TREE_WINDOW_MAX * TREE_LEAF_MAX,
     // A neighbour of a full node takes from it if it has so much room.
-    TREE_ROOM = CONFIG_TINY ? 2 : 6,
+    TREE_ROOM = CONFIG_TINY ? 2 : 3,
     // A leaf that loses pairs looks at its neighbours whenever it has a multiple of this.
     TREE_LOOK_STEP = CONFIG_TINY ? 1 : 4,
 };
@@ -31,7 +31,7 @@ static bool tree_is_full(const struct tree_node *node) {
 }
 
 static void tree_fill(struct tree_node *node, uint32_t from) {
-    uint32_t end = node->level == 0 ? 31 : 24;
+    uint32_t end = node->level == 0 ? TREE_LEAF_PAIRS : TREE_INNER_PAIRS;
     for (uint32_t i = from; i < end; i++) {
         node->as.pairs[i] = TREE_NO_PAIR;
     }
@@ -92,21 +92,40 @@ static ALWAYS_INLINE uint32_t tree_counts(const struct tree_pair *pair, struct t
     return by_first ? pair->first <= key.first : tree_is_up_to(*pair, key);
 }
 
-// How many pairs of a node are up to `key`: full blocks of eight first, then in the
+// How many of seven pairs are up to `key`. Two sums, so that one does not wait for all.
+static ALWAYS_INLINE uint32_t tree_count_7(const struct tree_pair *pairs, struct tree_pair key,
+                                           bool by_first) {
+    uint64_t low = tree_counts(pairs, key, by_first) + tree_counts(pairs + 1, key, by_first) +
+                   tree_counts(pairs + 2, key, by_first);
+    uint64_t high = tree_counts(pairs + 3, key, by_first) + tree_counts(pairs + 4, key, by_first) +
+                    tree_counts(pairs + 5, key, by_first) + tree_counts(pairs + 6, key, by_first);
+    COMPILER_APART(low, high);
+    return (uint32_t)(low + high);
+}
+
+// How many pairs of a leaf are up to `key`: full blocks of eight first, then in the
 // next block. Hardly anything is predicted, and the loads wait for one another once.
-static ALWAYS_INLINE uint32_t tree_rank(const struct tree_node *node, struct tree_pair key,
+static ALWAYS_INLINE uint32_t tree_rank(const struct tree_node *leaf, struct tree_pair key,
                                         bool by_first) {
-    const struct tree_pair *pairs = node->as.pairs;
+    const struct tree_pair *pairs = leaf->as.pairs;
     uint32_t rank = 0;
-    if (node->count >= 8) {
+    if (leaf->count >= 8) {
         rank = 8 * (tree_counts(pairs + 7, key, by_first) + tree_counts(pairs + 15, key, by_first) +
                     tree_counts(pairs + 23, key, by_first));
     }
-    pairs += rank;
-    return rank + tree_counts(pairs, key, by_first) + tree_counts(pairs + 1, key, by_first) +
-           tree_counts(pairs + 2, key, by_first) + tree_counts(pairs + 3, key, by_first) +
-           tree_counts(pairs + 4, key, by_first) + tree_counts(pairs + 5, key, by_first) +
-           tree_counts(pairs + 6, key, by_first);
+    return rank + tree_count_7(pairs + rank, key, by_first);
+}
+
+// Which child has the last pair up to `key`: the first also if there is none, so that
+// its key need not be looked at.
+static ALWAYS_INLINE uint32_t tree_way(const struct tree_node *node, struct tree_pair key,
+                                       bool by_first) {
+    const struct tree_pair *keys = node->as.inner.keys + 1;
+    uint32_t at = 0;
+    if (node->count > 8) {
+        at = 8 * (tree_counts(keys + 7, key, by_first) + tree_counts(keys + 15, key, by_first));
+    }
+    return at + tree_count_7(keys + at, key, by_first);
 }
 
 static ALWAYS_INLINE bool tree_descend(const struct tree *tree, const struct tree_pool *pool,
@@ -115,8 +134,7 @@ static ALWAYS_INLINE bool tree_descend(const struct tree *tree, const struct tre
     uint32_t idx = tree->root;
     const struct tree_node *node = tree_node(pool, idx);
     for (uint32_t level = tree->level; level > 0; level--) {
-        uint32_t rank = tree_rank(node, key, by_first);
-        uint32_t at = rank - (rank > 0);
+        uint32_t at = tree_way(node, key, by_first);
         cursor->node[level] = idx;
         cursor->at[level] = (uint8_t)at;
         idx = node->as.inner.children[at];
@@ -344,7 +362,7 @@ void tree_insert(struct tree *tree, struct tree_pool *pool, struct tree_pair pai
 
 // Whether a node that lost something is to look at its neighbours.
 static bool tree_is_low(const struct tree_node *node) {
-    return node->count < tree_places(node) * 2 / 3 &&
+    return node->count < tree_places(node) * 4 / 5 &&
            (node->level > 0 || node->count % TREE_LOOK_STEP == 0);
 }
 
@@ -369,7 +387,7 @@ static bool tree_mend(const struct tree *tree, struct tree_pool *pool,
     for (uint32_t i = 0; i < width; i++) {
         total += tree_node(pool, parent->as.inner.children[first + i])->count;
     }
-    bool is_less = total <= (width - 1) * (tree_places(node) * 7 / 8);
+    bool is_less = total <= (width - 1) * (tree_places(node) * 15 / 16);
     if (is_less || tree_is_lacking(node)) {
         tree_deal(pool, parent, (struct tree_window){first, width, width - is_less});
         tree_tell_parents(tree, pool, cursor, level + 1, parent->as.inner.keys[0]);
@@ -447,7 +465,7 @@ static bool tree_is_node_right(const struct tree *tree, const struct tree_pool *
         (is_root && node->level > 0 && node->count < 2)) {
         return false;  // [B3]
     }
-    for (uint32_t i = 1; i < (node->level > 0 ? 24 : 31); i++) {
+    for (uint32_t i = 1; i < (node->level > 0 ? TREE_INNER_PAIRS : TREE_LEAF_PAIRS); i++) {
         bool is_growing = !tree_is_up_to(node->as.pairs[i], node->as.pairs[i - 1]);
         bool is_none = node->as.pairs[i].first == UINT64_MAX;
         if (i < node->count ? !is_growing : !is_none) {

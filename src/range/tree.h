@@ -11,9 +11,9 @@
 // Pairs beyond `count` are TREE_NO_PAIR, which is greater than any other: a search
 // compares a fixed number of pairs, and nothing in it depends on the count.
 //
-// Nodes keep at least a quarter of their places, and three neighbours that lost
-// pairs become two when these have room for a few more. A full node first gives
-// to a neighbour; two full ones become three.
+// A full node first gives to a neighbour; two full ones become three. Of neighbours
+// that lost pairs three become two as soon as these have room for a few more, so
+// that nodes are three quarters full at work.
 //
 // Invariants (tree_validate checks them)
 //   [B1] pairs grow from left to right; those beyond the count are TREE_NO_PAIR
@@ -39,10 +39,10 @@ struct tree_pair {
 
 enum {
     TREE_NODE_BYTES = 512,
-    // A search counts in four blocks of eight. There is no 32nd pair in a leaf, and
-    // the 24th of an inner node is always TREE_NO_PAIR: children begin behind it.
-    TREE_LEAF_MAX = CONFIG_TINY ? 4 : 31,
-    TREE_INNER_MAX = CONFIG_TINY ? 4 : 23,
+    TREE_LEAF_PAIRS = 31,   // places in memory
+    TREE_INNER_PAIRS = 24,  // the last is always TREE_NO_PAIR, which ends a search
+    TREE_LEAF_MAX = CONFIG_TINY ? 4 : TREE_LEAF_PAIRS,
+    TREE_INNER_MAX = CONFIG_TINY ? 4 : TREE_INNER_PAIRS - 1,
     TREE_LEVELS_MAX = CONFIG_TINY ? 24 : 12,
 };
 
@@ -52,10 +52,10 @@ struct tree_node {
     uint32_t next;   // while free
     uint32_t unused;
     union {
-        struct tree_pair pairs[31];
+        struct tree_pair pairs[TREE_LEAF_PAIRS];
         struct {
-            struct tree_pair keys[24];
-            uint32_t children[24];
+            struct tree_pair keys[TREE_INNER_PAIRS];
+            uint32_t children[TREE_INNER_PAIRS];
         } inner;
     } as;
 } CACHE_ALIGNED;

@@ -4,6 +4,7 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <malloc.h>
 
 // ---- The memory that ranges take -------------------------------------------------
 
@@ -42,7 +43,8 @@ void *allot_aligned_zeroed(size_t align_bytes, size_t size_bytes) {
 void *allot_realloc(void *ptr, size_t size_bytes) {
     void *block = allot_aligned(64, size_bytes);
     if (block != NULL) {
-        memcpy(block, ptr, size_bytes / 2);  // ranges grow by less than twice
+        size_t old_bytes = malloc_usable_size(ptr);
+        memcpy(block, ptr, old_bytes < size_bytes ? old_bytes : size_bytes);
         allot_free(ptr);
     }
     return block;
@@ -410,7 +412,7 @@ static void given_memory_is_all_that_a_range_uses(void) {
     REFUSES(range, allot_range_free(range, count * 2, 1), ENOMEM);
     assert_true(CONFIG_TINY || count > 600);
     for (uint64_t i = 0; i + 1 < count; i++) {
-        GIVES(range, i * 2 + 1, 1);  // fewer free ranges need no memory
+        GIVES(range, i * 2 + 1, 1);  // for what makes them fewer some is kept
     }
     UNIT_CHECK(allot_range_count(range), ==, 1);
     UNIT_CHECK(given[0] | given[sizeof(given) - 1], ==, 0);
@@ -449,7 +451,6 @@ static void call_all(allot_range *range, struct check_random *random) {
         default: want += allot_range_free(range, at, n) == 0 ? n : 0; break;
         }
         UNIT_CHECK(allot_range_free_bytes(range), ==, want);
-        assert_true(i % 8 > 1 || errno != ENOSPC || had == 0 || i < 40);
         uint64_t size = allot_range_size(range), longer = size + (uint64_t)(i % 100 == 0);
         bool has_grown = allot_range_grow(range, longer) == 0;
         UNIT_CHECK(allot_range_size(range), ==, has_grown ? longer : size);
@@ -493,7 +494,7 @@ static void a_free_range_costs_at_most_48_bytes(void) {
     if (CONFIG_TINY) {
         return;  // its nodes hold four pairs
     }
-    enum { LIVE = 20000 };
+    enum { LIVE = 50000 };
     static uint64_t offset[LIVE];
     static uint32_t size[LIVE];
     struct check_random random = {check_seed()};
