@@ -203,10 +203,6 @@ bool tree_peek(const struct tree *tree, const struct tree_pool *pool,
     return has_next;
 }
 
-bool tree_is_empty(const struct tree *tree, const struct tree_pool *pool) {
-    return tree->level == 0 && tree_node(pool, tree->root)->count == 0;
-}
-
 struct tree_pair tree_last(const struct tree *tree, const struct tree_pool *pool) {
     const struct tree_node *node = tree_node(pool, tree->root);
     while (node->level > 0) {

@@ -129,9 +129,6 @@ static ALWAYS_INLINE struct tree_pair tree_pair(const struct tree_pool *pool,
 bool tree_peek(const struct tree *tree, const struct tree_pool *pool,
                const struct tree_cursor *cursor, struct tree_pair *next);
 
-// Whether the tree has no pair.
-bool tree_is_empty(const struct tree *tree, const struct tree_pool *pool);
-
 // The last pair; the tree is not empty.
 struct tree_pair tree_last(const struct tree *tree, const struct tree_pool *pool);
 
