@@ -52,7 +52,7 @@ int main(void) {
            "<title>A range over time: dark is in use, light is free</title>\n"
            "<rect width=\"100%%\" height=\"100%%\" fill=\"#e8eef4\"/>\n"
            "<path stroke=\"#28507a\" stroke-width=\"%d\" d=\"",
-           COLUMNS * WIDTH, HEIGHT, COLUMNS * WIDTH, WIDTH - 1);
+           COLUMNS * WIDTH, HEIGHT, COLUMNS * WIDTH, WIDTH);
     for (int column = 0; column < COLUMNS; column++) {
         for (int i = 0; i < STEPS; i++) {
             step(range, pieces, column);

@@ -78,15 +78,7 @@ void tree_pool_move(struct tree_pool *pool, void *address, uint32_t node_count) 
 
 // ---- Finding -------------------------------------------------------------------
 
-// Whether a pair comes before another one or is equal to it. As one number of 128
-// bits this is a subtraction in two steps, without a branch.
-static ALWAYS_INLINE uint32_t tree_is_up_to(struct tree_pair pair, struct tree_pair key) {
-    uint128 left = (uint128)pair.first << 64 | pair.second;
-    uint128 right = (uint128)key.first << 64 | key.second;
-    return left <= right;
-}
-
-// The same; with `by_first`, key.second is UINT64_MAX.
+// tree_is_up_to; with `by_first`, key.second is UINT64_MAX.
 static ALWAYS_INLINE uint32_t tree_counts(const struct tree_pair *pair, struct tree_pair key,
                                           bool by_first) {
     return by_first ? pair->first <= key.first : tree_is_up_to(*pair, key);
@@ -146,13 +138,13 @@ static ALWAYS_INLINE bool tree_descend(const struct tree *tree, const struct tre
     return rank > 0;
 }
 
-bool tree_find(const struct tree *tree, const struct tree_pool *pool, struct tree_cursor *cursor,
-               struct tree_pair key) {
+bool tree_find_slow(const struct tree *tree, const struct tree_pool *pool,
+                    struct tree_cursor *cursor, struct tree_pair key) {
     return tree_descend(tree, pool, cursor, key, false);
 }
 
-bool tree_find_first(const struct tree *tree, const struct tree_pool *pool,
-                     struct tree_cursor *cursor, uint64_t first) {
+bool tree_find_first_slow(const struct tree *tree, const struct tree_pool *pool,
+                          struct tree_cursor *cursor, uint64_t first) {
     struct tree_pair key = {first, UINT64_MAX};
     return tree_descend(tree, pool, cursor, key, true);
 }

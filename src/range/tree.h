@@ -108,13 +108,43 @@ void tree_pool_move(struct tree_pool *pool, void *address, uint32_t node_count);
 // Makes an empty tree of one node, which the pool has.
 void tree_init(struct tree *tree, struct tree_pool *pool);
 
-// To the last pair up to `key`; true if there is one, else to the first pair.
-bool tree_find(const struct tree *tree, const struct tree_pool *pool, struct tree_cursor *cursor,
-               struct tree_pair key);
+// Whether a pair comes before another one or is equal to it. As one number of 128
+// bits this is a subtraction in two steps, without a branch.
+static ALWAYS_INLINE uint32_t tree_is_up_to(struct tree_pair pair, struct tree_pair key) {
+    uint128 left = (uint128)pair.first << 64 | pair.second;
+    uint128 right = (uint128)key.first << 64 | key.second;
+    return left <= right;
+}
+
+bool tree_find_slow(const struct tree *tree, const struct tree_pool *pool,
+                    struct tree_cursor *cursor, struct tree_pair key);
+bool tree_find_first_slow(const struct tree *tree, const struct tree_pool *pool,
+                          struct tree_cursor *cursor, uint64_t first);
+
+// To the last pair up to `key`; true if there is one, else to the first pair. A tree of
+// one pair, a range that is used as a stack, needs no search.
+static inline bool tree_find(const struct tree *tree, const struct tree_pool *pool,
+                             struct tree_cursor *cursor, struct tree_pair key) {
+    const struct tree_node *root = tree_node(pool, tree->root);
+    if (root->count > 1 || tree->level > 0) {
+        return tree_find_slow(tree, pool, cursor, key);
+    }
+    cursor->node[0] = tree->root;
+    cursor->at[0] = 0;
+    return tree_is_up_to(root->as.pairs[0], key);
+}
 
 // To the last pair whose first number is up to `first`; else as tree_find.
-bool tree_find_first(const struct tree *tree, const struct tree_pool *pool,
-                     struct tree_cursor *cursor, uint64_t first);
+static inline bool tree_find_first(const struct tree *tree, const struct tree_pool *pool,
+                                   struct tree_cursor *cursor, uint64_t first) {
+    const struct tree_node *root = tree_node(pool, tree->root);
+    if (root->count > 1 || tree->level > 0) {
+        return tree_find_first_slow(tree, pool, cursor, first);
+    }
+    cursor->node[0] = tree->root;
+    cursor->at[0] = 0;
+    return root->as.pairs[0].first <= first;
+}
 
 // To the next pair; false if there is none, and the cursor stays.
 bool tree_step(const struct tree *tree, const struct tree_pool *pool, struct tree_cursor *cursor);

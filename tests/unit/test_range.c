@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <malloc.h>
+#include <pthread.h>
 
 // ---- The memory that ranges take -------------------------------------------------
 
@@ -490,6 +491,42 @@ static void a_refused_request_for_memory_leaves_the_range_as_it_was(void) {
     }
 }
 
+enum { SHARED_THREADS = 4, SHARED_ROUNDS = 20000, SHARED_SIZE = 64 * 1024 };
+
+static allot_range *shared;
+static _Atomic(uint8_t) shared_users[SHARED_SIZE];
+
+static void *use_shared(void *seed) {
+    struct check_random random = {(uintptr_t)seed};
+    for (int i = 0; i < SHARED_ROUNDS; i++) {
+        uint64_t n = 1 + check_random_below(&random, 100);
+        uint64_t at = allot_range_alloc(shared, n, 1);
+        assert_true(at != ALLOT_RANGE_NONE);
+        UNIT_CHECK(shared_users[at]++, ==, 0);
+        UNIT_CHECK(shared_users[at + n / 2]++, ==, n / 2 == 0);
+        shared_users[at]--;
+        shared_users[at + n / 2]--;
+        assert_true(allot_range_largest(shared) <= SHARED_SIZE);
+        GIVES(shared, at, n);
+    }
+    return NULL;
+}
+
+static void four_threads_share_a_range(void) {
+    os_fake.has_threads = true;
+    shared = allot_range_create(&(struct allot_range_options){
+        .struct_size = sizeof(struct allot_range_options), .size = SHARED_SIZE, .shared = true});
+    pthread_t threads[SHARED_THREADS];
+    for (uintptr_t i = 0; i < SHARED_THREADS; i++) {
+        pthread_create(&threads[i], NULL, use_shared, (void *)(check_seed() + i));
+    }
+    for (int i = 0; i < SHARED_THREADS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    UNIT_CHECK(allot_range_count(shared), ==, 1);
+    end(shared);
+}
+
 static void a_free_range_costs_at_most_48_bytes(void) {
     if (CONFIG_TINY) {
         return;  // its nodes hold four pairs
@@ -640,6 +677,7 @@ static const struct unit_case cases[] = {
     UNIT(given_memory_is_all_that_a_range_uses),
     UNIT(the_records_may_be_moved_in_memory),
     UNIT(a_refused_request_for_memory_leaves_the_range_as_it_was),
+    UNIT(four_threads_share_a_range),
     UNIT(a_free_range_costs_at_most_48_bytes),
     UNIT(every_answer_is_that_of_a_bitmap),
 };
