@@ -26,8 +26,8 @@ class Entry:
     def name(self):
         if self.is_function:
             return re.search(r"(\w+)\(", self.declaration).group(1)
-        return re.search(r"(?:#define|struct)\s+(\w+)|\(\*\w+\)|(\w+);", self.declaration).group(0) \
-            .split()[-1].rstrip(";")
+        found = re.search(r"(?:#define|struct)\s+(\w+)|\(\*(\w+)\)|(\w+);", self.declaration)
+        return found.group(found.lastindex)
 
     @property
     def parameters(self):

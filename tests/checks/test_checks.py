@@ -196,7 +196,7 @@ class Limits(Tree):
     def test_a_large_library_is_found(self):
         for number in range(10):
             self.write(f"src/slab/part{number}.c", "//\n" * 700)
-        self.finds("check-limits", "src/ without face/: 70")
+        self.finds("check-limits", "src/ without face/ and range/: 70")
 
 
 class Docs(Tree):

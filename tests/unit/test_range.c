@@ -195,7 +195,7 @@ static void a_freed_range_merges_with_both_neighbours(void) {  // [N1]
     end(range);
 }
 
-static void every_order_of_freeing_neighbours_gives_one_range(void) {
+static void every_order_of_freeing_neighbours_gives_one_range(void) {  // [N1]
     static const uint8_t orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
                                          {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
     for (int i = 0; i < 6; i++) {
@@ -398,7 +398,7 @@ static allot_range *make_in(void *given, size_t given_bytes, uint64_t size) {
                                       .memory_size = given_bytes});
 }
 
-static void given_memory_is_all_that_a_range_uses(void) {
+static void given_memory_is_all_that_a_range_uses(void) {  // [N4]
     static unsigned char given[40000];
     assert_null(make_in(given + 1, ALLOT_RANGE_MEMORY_MIN - 200, 100));
     UNIT_CHECK(errno, ==, ENOMEM);
@@ -474,7 +474,7 @@ static uint64_t call_all_with(uint64_t fail_at, bool from) {
     return count;
 }
 
-static void a_refused_request_for_memory_leaves_the_range_as_it_was(void) {
+static void a_refused_request_for_memory_leaves_the_range_as_it_was(void) {  // [N4]
     uint64_t calls = call_all_with(0, false);
     assert_true(calls > 3);
     for (uint64_t k = 1; k <= calls; k++) {
@@ -627,7 +627,7 @@ static void model_check_figures(const allot_range *range) {
     assert_true(allot_range_validate(range));
 }
 
-static void every_answer_is_that_of_a_bitmap(void) {
+static void every_answer_is_that_of_a_bitmap(void) {  // [N1] [N2] [N3]
     int operations = check_is_long() ? 10000000 : 1000000;
     model.random.state = check_seed();
     allot_range *range = make(MODEL_SIZE, 1);
