@@ -30,7 +30,7 @@ struct allot_range {
 static allot_range *ranges_create_in(void *memory, size_t memory_size, uint64_t size) {
     uintptr_t begin = (uintptr_t)memory;
     size_t skip = bits_round_up(begin, CACHE_LINE_BYTES) - begin;
-    size_t least = skip + sizeof(allot_range) + RANGE_NODES_MIN * TREE_NODE_BYTES;
+    size_t least = skip + sizeof(allot_range) + RANGE_NODES_MIN * sizeof(struct tree_node);
     if (memory_size < least) {
         errno = ENOMEM;
         return NULL;
@@ -45,7 +45,7 @@ static allot_range *ranges_create_in(void *memory, size_t memory_size, uint64_t 
 
 static allot_range *ranges_create_on_heap(uint64_t size) {
     allot_range *range = allot_aligned_zeroed(CACHE_LINE_BYTES, sizeof(*range));
-    void *nodes = allot_aligned(CACHE_LINE_BYTES, RANGE_NODES_MIN * TREE_NODE_BYTES);
+    void *nodes = allot_aligned(CACHE_LINE_BYTES, RANGE_NODES_MIN * sizeof(struct tree_node));
     if (range == NULL || nodes == NULL) {
         allot_free(range);
         allot_free(nodes);

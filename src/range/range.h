@@ -23,9 +23,8 @@
 #include <stdint.h>
 
 enum {
-    RANGE_NODES_MIN = 2,                          // a leaf for each order
-    RANGE_NODES_MAX = INT32_MAX,                  // 1 TiB of them
-    RANGE_NODES_OPERATION = 3 * TREE_LEVELS_MAX,  // more than any operation takes
+    RANGE_NODES_MIN = 2,          // a leaf for each order
+    RANGE_NODES_MAX = INT32_MAX,  // 1 TiB of them
 };
 
 struct range {

@@ -127,14 +127,14 @@ static ALWAYS_INLINE bool tree_descend(const struct tree *tree, const struct tre
     const struct tree_node *node = tree_node(pool, idx);
     for (uint32_t level = tree->level; level > 0; level--) {
         uint32_t at = tree_way(node, key, by_first);
-        cursor->node[level] = idx;
-        cursor->at[level] = (uint8_t)at;
+        cursor->step[level].node = idx;
+        cursor->step[level].at = at;
         idx = node->as.inner.children[at];
         node = tree_node(pool, idx);
     }
     uint32_t rank = tree_rank(node, key, by_first);
-    cursor->node[0] = idx;
-    cursor->at[0] = (uint8_t)(rank - (rank > 0));
+    cursor->step[0].node = idx;
+    cursor->step[0].at = rank - (rank > 0);
     return rank > 0;
 }
 
@@ -154,27 +154,27 @@ static COLD bool tree_step_slow(const struct tree *tree, const struct tree_pool 
                                 struct tree_cursor *cursor) {
     uint32_t level = 1;
     while (level <= tree->level &&
-           cursor->at[level] + 1u >= tree_node(pool, cursor->node[level])->count) {
+           cursor->step[level].at + 1u >= tree_node(pool, cursor->step[level].node)->count) {
         level++;
     }
     if (level > tree->level) {
         return false;
     }
-    uint32_t at = ++cursor->at[level];
-    uint32_t idx = tree_node(pool, cursor->node[level])->as.inner.children[at];
+    uint32_t at = ++cursor->step[level].at;
+    uint32_t idx = tree_node(pool, cursor->step[level].node)->as.inner.children[at];
     while (--level > 0) {
-        cursor->node[level] = idx;
-        cursor->at[level] = 0;
+        cursor->step[level].node = idx;
+        cursor->step[level].at = 0;
         idx = tree_node(pool, idx)->as.inner.children[0];
     }
-    cursor->node[0] = idx;
-    cursor->at[0] = 0;
+    cursor->step[0].node = idx;
+    cursor->step[0].at = 0;
     return true;
 }
 
 bool tree_step(const struct tree *tree, const struct tree_pool *pool, struct tree_cursor *cursor) {
-    if (LIKELY(cursor->at[0] + 1u < tree_node(pool, cursor->node[0])->count)) {
-        cursor->at[0]++;
+    if (LIKELY(cursor->step[0].at + 1u < tree_node(pool, cursor->step[0].node)->count)) {
+        cursor->step[0].at++;
         return true;
     }
     return tree_step_slow(tree, pool, cursor);
@@ -182,9 +182,9 @@ bool tree_step(const struct tree *tree, const struct tree_pool *pool, struct tre
 
 bool tree_peek(const struct tree *tree, const struct tree_pool *pool,
                const struct tree_cursor *cursor, struct tree_pair *next) {
-    const struct tree_node *leaf = tree_node(pool, cursor->node[0]);
-    if (LIKELY(cursor->at[0] + 1u < leaf->count)) {
-        tree_store(next, tree_load(&leaf->as.pairs[cursor->at[0] + 1]));
+    const struct tree_node *leaf = tree_node(pool, cursor->step[0].node);
+    if (LIKELY(cursor->step[0].at + 1u < leaf->count)) {
+        tree_store(next, tree_load(&leaf->as.pairs[cursor->step[0].at + 1]));
         return true;
     }
     struct tree_cursor copy = *cursor;
@@ -215,8 +215,8 @@ static void tree_tell_parents(const struct tree *tree, const struct tree_pool *p
                               const struct tree_cursor *cursor, uint32_t level,
                               struct tree_pair first) {
     for (; level < tree->level; level++) {
-        uint32_t at = cursor->at[level + 1];
-        tree_store(&tree_node(pool, cursor->node[level + 1])->as.inner.keys[at], first);
+        uint32_t at = cursor->step[level + 1].at;
+        tree_store(&tree_node(pool, cursor->step[level + 1].node)->as.inner.keys[at], first);
         if (at > 0) {
             break;
         }
@@ -225,8 +225,8 @@ static void tree_tell_parents(const struct tree *tree, const struct tree_pool *p
 
 void tree_replace(const struct tree *tree, struct tree_pool *pool, const struct tree_cursor *cursor,
                   struct tree_pair pair) {
-    tree_store(&tree_node(pool, cursor->node[0])->as.pairs[cursor->at[0]], pair);
-    if (cursor->at[0] == 0) {
+    tree_store(&tree_node(pool, cursor->step[0].node)->as.pairs[cursor->step[0].at], pair);
+    if (cursor->step[0].at == 0) {
         tree_tell_parents(tree, pool, cursor, 0, pair);
     }
 }
@@ -304,16 +304,16 @@ static void tree_grow(struct tree *tree, struct tree_pool *pool) {
 static COLD void tree_make_room(struct tree *tree, struct tree_pool *pool,
                                 const struct tree_cursor *cursor) {
     uint32_t level = 0;
-    while (level < tree->level && tree_is_full(tree_node(pool, cursor->node[level + 1]))) {
+    while (level < tree->level && tree_is_full(tree_node(pool, cursor->step[level + 1].node))) {
         level++;
     }
     if (level == tree->level) {
         tree_grow(tree, pool);
         return;
     }
-    struct tree_node *parent = tree_node(pool, cursor->node[level + 1]);
+    struct tree_node *parent = tree_node(pool, cursor->step[level + 1].node);
     const uint32_t *children = parent->as.inner.children;
-    uint32_t at = cursor->at[level + 1], places = level == 0 ? TREE_LEAF_MAX : TREE_INNER_MAX;
+    uint32_t at = cursor->step[level + 1].at, places = level == 0 ? TREE_LEAF_MAX : TREE_INNER_MAX;
     if (parent->count == 1) {
         tree_deal(pool, parent, (struct tree_window){0, 1, 2});
         return;
@@ -327,12 +327,12 @@ static COLD void tree_make_room(struct tree *tree, struct tree_pool *pool,
 
 void tree_insert_at(struct tree *tree, struct tree_pool *pool, struct tree_cursor *cursor,
                     bool has_before, struct tree_pair pair) {
-    while (UNLIKELY(tree_is_full(tree_node(pool, cursor->node[0])))) {
+    while (UNLIKELY(tree_is_full(tree_node(pool, cursor->step[0].node)))) {
         tree_make_room(tree, pool, cursor);
         has_before = tree_find(tree, pool, cursor, pair);
     }
-    struct tree_node *leaf = tree_node(pool, cursor->node[0]);
-    uint32_t at = cursor->at[0] + has_before;
+    struct tree_node *leaf = tree_node(pool, cursor->step[0].node);
+    uint32_t at = cursor->step[0].at + has_before;
     memmove(&leaf->as.pairs[at + 1], &leaf->as.pairs[at],
             (leaf->count - at) * sizeof(struct tree_pair));
     tree_store(&leaf->as.pairs[at], pair);
@@ -362,12 +362,12 @@ static bool tree_is_lacking(const struct tree_node *node) {
 // A node of this level lost something. Returns whether its parent did so, too.
 static bool tree_mend(const struct tree *tree, struct tree_pool *pool,
                       const struct tree_cursor *cursor, uint32_t level) {
-    const struct tree_node *node = tree_node(pool, cursor->node[level]);
+    const struct tree_node *node = tree_node(pool, cursor->step[level].node);
     if (LIKELY(!tree_is_low(node))) {
         return false;
     }
-    struct tree_node *parent = tree_node(pool, cursor->node[level + 1]);
-    uint32_t at = cursor->at[level + 1];
+    struct tree_node *parent = tree_node(pool, cursor->step[level + 1].node);
+    uint32_t at = cursor->step[level + 1].at;
     uint32_t width = parent->count < TREE_WINDOW_MAX ? parent->count : TREE_WINDOW_MAX;
     uint32_t first = at > 0 ? at - 1 : 0;
     first = first + width > parent->count ? parent->count - width : first;
@@ -384,8 +384,8 @@ static bool tree_mend(const struct tree *tree, struct tree_pool *pool,
 }
 
 void tree_remove_at(struct tree *tree, struct tree_pool *pool, const struct tree_cursor *cursor) {
-    struct tree_node *leaf = tree_node(pool, cursor->node[0]);
-    uint32_t at = cursor->at[0];
+    struct tree_node *leaf = tree_node(pool, cursor->step[0].node);
+    uint32_t at = cursor->step[0].at;
     leaf->count--;
     memmove(&leaf->as.pairs[at], &leaf->as.pairs[at + 1],
             (leaf->count - at) * sizeof(struct tree_pair));
@@ -409,13 +409,13 @@ void tree_remove_at(struct tree *tree, struct tree_pool *pool, const struct tree
 // other leaf could tell, it may not.
 static bool tree_fits(const struct tree *tree, const struct tree_pool *pool,
                       const struct tree_cursor *cursor, struct tree_pair to) {
-    const struct tree_node *leaf = tree_node(pool, cursor->node[0]);
-    const struct tree_pair *at = &leaf->as.pairs[cursor->at[0]];
+    const struct tree_node *leaf = tree_node(pool, cursor->step[0].node);
+    const struct tree_pair *at = &leaf->as.pairs[cursor->step[0].at];
     bool is_alone = tree->level == 0;
     bool is_above =
-        cursor->at[0] > 0 ? !tree_is_up_to(to, at[-1]) : is_alone || !tree_is_up_to(to, at[0]);
-    bool is_below = cursor->at[0] + 1u < leaf->count ? tree_is_up_to(to, at[1])
-                                                     : is_alone || tree_is_up_to(to, at[0]);
+        cursor->step[0].at > 0 ? !tree_is_up_to(to, at[-1]) : is_alone || !tree_is_up_to(to, at[0]);
+    bool is_below = cursor->step[0].at + 1u < leaf->count ? tree_is_up_to(to, at[1])
+                                                          : is_alone || tree_is_up_to(to, at[0]);
     return is_above && is_below;
 }
 
@@ -434,7 +434,7 @@ uint32_t tree_nodes_for(const struct tree *tree, const struct tree_pool *pool,
     struct tree_cursor cursor;
     tree_find(tree, pool, &cursor, pair);
     uint32_t level = 0;
-    while (level <= tree->level && tree_is_full(tree_node(pool, cursor.node[level]))) {
+    while (level <= tree->level && tree_is_full(tree_node(pool, cursor.step[level].node))) {
         level++;
     }
     return level > tree->level ? level + 1 : level;
@@ -468,8 +468,8 @@ static bool tree_is_node_right(const struct tree *tree, const struct tree_pool *
 static bool tree_validate_way(const struct tree *tree, const struct tree_pool *pool,
                               struct tree_cursor *cursor, uint32_t level) {
     while (level > 0) {
-        const struct tree_node *node = tree_node(pool, cursor->node[level]);
-        uint32_t at = cursor->at[level], child = node->as.inner.children[at];
+        const struct tree_node *node = tree_node(pool, cursor->step[level].node);
+        uint32_t at = cursor->step[level].at, child = node->as.inner.children[at];
         level--;
         if (!tree_is_node_right(tree, pool, child) || tree_node(pool, child)->level != level) {
             return false;
@@ -479,24 +479,24 @@ static bool tree_validate_way(const struct tree *tree, const struct tree_pool *p
             first.second != node->as.inner.keys[at].second) {
             return false;
         }
-        cursor->node[level] = child;
-        cursor->at[level] = 0;
+        cursor->step[level].node = child;
+        cursor->step[level].at = 0;
     }
     return true;
 }
 
 uint32_t tree_validate(const struct tree *tree, const struct tree_pool *pool,
                        uint64_t *pair_count) {
-    struct tree_cursor cursor = {.node = {0}};
+    struct tree_cursor cursor = {.step = {{0}}};
     uint32_t level = tree->level, node_count = 1 + level;
     struct tree_pair last = {0, 0};
     *pair_count = 0;
     if (level >= TREE_LEVELS_MAX || !tree_is_node_right(tree, pool, tree->root)) {
         return 0;
     }
-    cursor.node[level] = tree->root;
+    cursor.step[level].node = tree->root;
     while (level <= tree->level && tree_validate_way(tree, pool, &cursor, level)) {
-        const struct tree_node *leaf = tree_node(pool, cursor.node[0]);
+        const struct tree_node *leaf = tree_node(pool, cursor.step[0].node);
         if (*pair_count > 0 && tree_is_up_to(leaf->as.pairs[0], last)) {
             return 0;  // [B1]
         }
@@ -504,11 +504,11 @@ uint32_t tree_validate(const struct tree *tree, const struct tree_pool *pool,
         last = leaf->count > 0 ? leaf->as.pairs[leaf->count - 1] : last;
         level = 1;
         while (level <= tree->level &&
-               cursor.at[level] + 1u >= tree_node(pool, cursor.node[level])->count) {
+               cursor.step[level].at + 1u >= tree_node(pool, cursor.step[level].node)->count) {
             level++;
         }
         if (level <= tree->level) {
-            cursor.at[level]++;
+            cursor.step[level].at++;
             node_count += level;
         }
     }

@@ -75,9 +75,13 @@ struct tree {
 };
 
 // A way from the root to a pair, or to the place of one.
+//
+// Not two arrays: GCC 12 (-fipa-modref) then takes what a function writes into the
+// first to be unchanged in its caller.
 struct tree_cursor {
-    uint32_t node[TREE_LEVELS_MAX];  // by level
-    uint8_t at[TREE_LEVELS_MAX];
+    struct {
+        uint32_t node, at;
+    } step[TREE_LEVELS_MAX];  // by level
 };
 
 static ALWAYS_INLINE struct tree_node *tree_node(const struct tree_pool *pool, uint32_t idx) {
@@ -129,8 +133,8 @@ static inline bool tree_find(const struct tree *tree, const struct tree_pool *po
     if (root->count > 1 || tree->level > 0) {
         return tree_find_slow(tree, pool, cursor, key);
     }
-    cursor->node[0] = tree->root;
-    cursor->at[0] = 0;
+    cursor->step[0].node = tree->root;
+    cursor->step[0].at = 0;
     return tree_is_up_to(root->as.pairs[0], key);
 }
 
@@ -141,8 +145,8 @@ static inline bool tree_find_first(const struct tree *tree, const struct tree_po
     if (root->count > 1 || tree->level > 0) {
         return tree_find_first_slow(tree, pool, cursor, first);
     }
-    cursor->node[0] = tree->root;
-    cursor->at[0] = 0;
+    cursor->step[0].node = tree->root;
+    cursor->step[0].at = 0;
     return root->as.pairs[0].first <= first;
 }
 
@@ -152,7 +156,7 @@ bool tree_step(const struct tree *tree, const struct tree_pool *pool, struct tre
 // The pair at the cursor; the tree is not empty.
 static ALWAYS_INLINE struct tree_pair tree_pair(const struct tree_pool *pool,
                                                 const struct tree_cursor *cursor) {
-    return tree_load(&tree_node(pool, cursor->node[0])->as.pairs[cursor->at[0]]);
+    return tree_load(&tree_node(pool, cursor->step[0].node)->as.pairs[cursor->step[0].at]);
 }
 
 // The pair that tree_step would go to; false if there is none.
