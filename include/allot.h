@@ -198,7 +198,8 @@ struct allot_stats {
     uint64_t live_bytes;          ///< in blocks that the program holds, rounded to their class
     uint64_t live_blocks;         ///< blocks that the program holds
     uint64_t cached_bytes;        ///< free blocks in the caches of threads
-    uint64_t partial_bytes;       ///< free blocks in slabs that also hold other blocks
+    uint64_t partial_bytes;       ///< free blocks in slabs that also hold other blocks, and
+                                  ///< what heaps hold beyond their live blocks
     uint64_t dirty_bytes;         ///< free spans that may be resident
     uint64_t purged_bytes;        ///< free spans that are not resident
     uint64_t metadata_bytes;      ///< the allocator's own records; those of untouched
@@ -236,6 +237,228 @@ ALLOT_API bool allot_stats(struct allot_stats *stats);
 #pragma GCC diagnostic pop
 #endif
 
+// ---- Heaps -------------------------------------------------------------------
+//
+// A heap is a place of its own to allocate from: it can be preallocated, bounded,
+// counted, handed from thread to thread, and dropped at once. allot_free,
+// allot_realloc, allot_usable_size and their standard relatives accept a block of
+// any heap from any thread.
+//
+// A heap has one owner at a time, a thread that may allocate from it; it passes
+// on with allot_heap_disown and allot_heap_adopt. A `shared` heap has no owner:
+// any thread may use it, and each call takes a lock. Blocks count with their
+// usable size.
+
+typedef struct allot_heap allot_heap;
+
+/// Told when a heap grows beyond its soft limit, and then at each doubling.
+/// Called before the block is taken, by the thread that allocates, with the bytes
+/// that will be live and the heap's context. It may free blocks of the heap and
+/// allocate, but not destroy the heap.
+typedef void (*allot_heap_report)(allot_heap *heap, size_t live_bytes, void *context);
+
+/// How a heap is made. All zero but the first field is a good default.
+struct allot_heap_options {
+    size_t size_bytes;         ///< sizeof(struct allot_heap_options)
+    const char *name;          ///< for statistics; cut to 31 bytes. NULL: none
+    size_t reserve_bytes;      ///< address space set aside for this heap
+    size_t limit_bytes;        ///< live bytes that it may hold, its children's included; 0: any
+    size_t soft_limit_bytes;   ///< beyond it `report` is called; 0: never
+    size_t grace_bytes;        ///< beyond the limit while allot_heap_set_grace is on
+    allot_heap_report report;  ///< NULL: none
+    void *context;             ///< for report
+    allot_heap *parent;        ///< every block counts in all ancestors, too; NULL: none
+    const size_t *classes;     ///< block sizes instead of the usual ones: rising
+                               ///< multiples of 16, at most 32 KiB; NULL: the usual ones
+    size_t class_count;        ///< of classes, at most ALLOT_HEAP_CLASSES_MAX
+    bool shared;               ///< any thread may allocate
+    bool prefault;             ///< the reserve is made resident at once
+    bool lock_memory;          ///< the reserve is locked into memory (mlock)
+    bool huge_pages;           ///< the reserve may use huge pages
+    bool refuse_overflow;      ///< nothing beyond the reserve: NULL instead
+};
+
+#define ALLOT_HEAP_CLASSES_MAX 64
+
+/// Make a heap. The caller becomes its owner, unless it is shared.
+///
+///   options   see there
+///
+/// Returns the heap. NULL with errno, and nothing has changed: EINVAL for NULL
+/// or a size_bytes of no version, a class that is 0, no multiple of 16 or not
+/// larger than the one before, or options that exclude each other; E2BIG for too many
+/// classes, a class of more than 32 KiB; ERANGE for a limit below the reserve, a
+/// soft limit above the limit; EPERM if the parent belongs to another thread; ENOMEM.
+/// Threads: any. fork: the child's heaps are those of the thread that forked.
+/// Cost: about a microsecond; a reserve takes address space only, unless it is
+/// prefaulted.
+ALLOT_API allot_heap *allot_heap_create(const struct allot_heap_options *options);
+
+/// Free a heap with every block in it.
+///
+///   heap   of the caller or of no one, or shared; NULL is ignored
+///
+/// Returns 0. -1 with errno = EPERM if another thread owns it, EBUSY if it has
+/// children; nothing has changed. Blocks must not be used any more; a call that
+/// frees one at this moment in another thread comes to its end first.
+/// Threads: the owner. Cost: proportional to its slabs, not to its blocks.
+ALLOT_API int allot_heap_destroy(allot_heap *heap);
+
+/// Become the owner of a heap that has none, or whose owner has ended.
+///
+///   heap   not shared
+///
+/// Returns 0; -1 with errno = EBUSY if another thread owns it, EINVAL if it is
+/// shared; nothing has changed. What the former owner did has happened before.
+/// Threads: any. Cost: constant.
+ALLOT_API int allot_heap_adopt(allot_heap *heap);
+
+/// Give up a heap for the next owner.
+///
+///   heap   of the caller
+///
+/// Returns 0; -1 with errno = EPERM if the caller is not its owner.
+/// Threads: the owner. Cost: constant, no system call.
+ALLOT_API int allot_heap_disown(allot_heap *heap);
+
+/// Allocate `size_bytes` from a heap, aligned as allot_malloc does.
+///
+///   heap         of the caller, or shared
+///   size_bytes   0 is allowed: a distinct pointer that must be freed
+///
+/// Returns the block. NULL with errno = ENOMEM if a limit or the end of the
+/// memory is reached; EPERM if the caller is not the owner; nothing has changed.
+/// Threads: the owner. Cost: that of allot_malloc, without atomic operations
+/// unless the heap is shared or stands in a tree with limits.
+ALLOT_API void *allot_heap_malloc(allot_heap *heap, size_t size_bytes) ALLOT_ALLOCATES
+    ALLOT_SIZED(2);
+
+/// As allot_heap_malloc, for an array whose bits are all zero.
+///
+///   heap         as for allot_heap_malloc
+///   count        number of elements
+///   size_bytes   of one element
+///
+/// Returns as allot_heap_malloc does. Threads: the owner.
+ALLOT_API void *allot_heap_calloc(allot_heap *heap, size_t count, size_t size_bytes) ALLOT_ALLOCATES
+    ALLOT_SIZED(2, 3);
+
+/// As allot_heap_malloc, at a multiple of `align_bytes`.
+///
+///   heap          as for allot_heap_malloc
+///   align_bytes   power of two, 1 .. ALLOT_ALIGN_MAX
+///   size_bytes    0 is allowed
+///
+/// Returns as allot_heap_malloc does, and NULL with errno = EINVAL if align_bytes
+/// is not as above. Threads: the owner.
+ALLOT_API void *allot_heap_aligned(allot_heap *heap, size_t align_bytes,
+                                   size_t size_bytes) ALLOT_ALLOCATES ALLOT_SIZED(3);
+
+/// Change the size of a block of this heap. A limit counts the new size instead
+/// of the old one. Making a block smaller never fails.
+///
+///   heap         as for allot_heap_malloc
+///   ptr          a block of this heap, or NULL: like allot_heap_malloc
+///   size_bytes   0 frees the block and returns NULL
+///
+/// Returns the block. NULL with errno = ENOMEM: the old block is as it was; EINVAL
+/// if the block belongs elsewhere.
+/// Threads: the owner.
+ALLOT_API void *allot_heap_realloc(allot_heap *heap, void *ptr, size_t size_bytes) ALLOT_SIZED(3);
+
+/// Free a block. The owner's way is shorter than that of allot_free.
+///
+///   heap   any; a block of another heap goes to its own
+///   ptr    a block, or NULL
+///
+/// Returns nothing; errno is kept. Threads: any; lock-free for a heap that the
+/// caller does not own. Cost: constant.
+ALLOT_API void allot_heap_free(allot_heap *heap, void *ptr);
+
+/// Free a block whose size the caller knows: no look at the block is needed.
+///
+///   heap         of the block
+///   ptr          a block, or NULL
+///   size_bytes   that it was allocated with. A wrong one is found when the block
+///                leaves the heap's cache
+///
+/// Returns nothing. Threads: any. Cost: constant.
+ALLOT_API void allot_heap_free_sized(allot_heap *heap, void *ptr, size_t size_bytes);
+
+/// Give back what is free in a heap: its cache and its empty slabs. The process
+/// may use that memory elsewhere; allot_purge returns it to the system.
+///
+///   heap   of the caller, or shared
+///
+/// Returns the bytes that left the heap; 0 with errno = EPERM if another thread
+/// owns it. Threads: the owner. Cost: proportional to its slabs.
+ALLOT_API size_t allot_heap_trim(allot_heap *heap);
+
+/// Change the limit. One below what is live refuses growth until it is reached.
+///
+///   heap          as for allot_heap_malloc
+///   limit_bytes   0: none
+///
+/// Returns 0; -1 with errno = EPERM if another thread owns the heap, EBUSY if it
+/// has children and had no limit when they were made. Threads: the owner.
+ALLOT_API int allot_heap_set_limit(allot_heap *heap, size_t limit_bytes);
+
+/// Allow, or no longer allow, grace_bytes beyond the limit: for a section that
+/// cleans up.
+///
+///   heap   as for allot_heap_malloc
+///   on     whether they may be used
+///
+/// Returns 0; -1 with errno = EPERM if another thread owns the heap.
+/// Threads: the owner.
+ALLOT_API int allot_heap_set_grace(allot_heap *heap, bool on);
+
+/// What a heap holds. Bytes unless the name says otherwise.
+struct allot_heap_stats {
+    size_t size_bytes;            ///< in: sizeof(struct allot_heap_stats)
+    uint64_t live_bytes;          ///< in blocks; exact for the owner
+    uint64_t live_blocks;         ///< blocks; exact for the owner
+    uint64_t peak_bytes;          ///< largest live_bytes of this heap, without children
+    uint64_t tree_bytes;          ///< live_bytes and those of all descendants
+    uint64_t limit_bytes;         ///< 0: none
+    uint64_t held_bytes;          ///< memory set aside for it now: the most that may be resident
+    uint64_t reserve_bytes;       ///< the part of held_bytes that it never gives back
+    uint64_t malloc_calls;        ///< total blocks allocated
+    uint64_t free_calls;          ///< total blocks freed by the owner or under the lock
+    uint64_t remote_free_blocks;  ///< total blocks freed by other threads
+    uint64_t refused_calls;       ///< total allocations that a limit refused
+    char name[32];                ///< NUL-terminated
+};
+
+/// Fill `stats`.
+///
+///   heap    any that is not destroyed meanwhile
+///   stats   its size_bytes is set by the caller
+///
+/// Returns true; false with errno = EINVAL if size_bytes is not that of any
+/// version. Threads: any; exact for the owner, right for some moment for others.
+ALLOT_API bool allot_heap_stats(const allot_heap *heap, struct allot_heap_stats *stats);
+
+/// Called for a block of `usable_bytes`; false ends the walk.
+typedef bool (*allot_heap_visit)(void *ptr, size_t usable_bytes, void *context);
+
+/// Visit every live block of a heap. The visitor must not use the heap.
+///
+///   heap      as for allot_heap_malloc
+///   visit     called for each block
+///   context   for visit
+///
+/// Returns true if all were visited; false if the visitor ended it, or with errno =
+/// EPERM if another thread owns the heap. Threads: the owner.
+ALLOT_API bool allot_heap_walk(allot_heap *heap, allot_heap_visit visit, void *context);
+
+/// The heap of a block.
+///
+///   ptr   any pointer
+///
+/// Returns it; NULL if the pointer is not that of a block of a heap.
+/// Threads: any. Cost: constant.
+ALLOT_API allot_heap *allot_heap_of(const void *ptr);
 // ---- Ranges ------------------------------------------------------------------
 
 /// A range: the numbers from 0 to a size, of which some are in use and the others

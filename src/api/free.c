@@ -3,6 +3,7 @@
 #include "api/fast.h"
 #include "api/life.h"
 #include "api/misuse.h"
+#include "heap/heap.h"
 #include "os/next.h"
 #include "page/region.h"
 #include "slab/large.h"
@@ -41,7 +42,11 @@ NOINLINE void free_slow(void *block) {
     size_t granule = region_granule(block);
     unsigned kind = region_contains(granule) ? region_kind(granule) : KIND_NONE;
     struct cache *cache = kind >= KIND_LARGE ? life_cache() : NULL;
-    if (kind >= KIND_CLASS_FIRST) {
+    if (kind == KIND_HEAP) {
+        if (!heap_free(block)) {
+            misuse_pointer("free", block);
+        }
+    } else if (kind >= KIND_CLASS_FIRST) {
         free_count(cache);
         free_class(cache, kind, block);
     } else if (kind == KIND_LARGE && large_is_block(block)) {
@@ -76,6 +81,11 @@ NOINLINE void free_checked(void *block, size_t align_bytes, size_t size_bytes) {
         return;
     }
     size_t usable = allot_usable_size(block);
+    // A heap may have classes of its own.
+    if (size_bytes <= usable && region_kind(region_granule(block)) == KIND_HEAP) {
+        free_slow(block);
+        return;
+    }
     // One that allot_expand made small is still a span.
     bool is_expanded =
         region_kind(region_granule(block)) == KIND_LARGE && large_good_size(size_bytes) == usable;

@@ -10,6 +10,7 @@
 #include "api/options.h"
 #include "api/stats.h"
 #include "heap/background.h"
+#include "heap/heap.h"
 #include "os/os.h"
 #include "page/pageheap.h"
 #include "page/region.h"
@@ -43,6 +44,7 @@ static void life_before_fork(void) {
 
 static void life_in_child(void) {
     registry_repair(__atomic_load_n(&life_had_threads, __ATOMIC_RELAXED));
+    heap_repair();
 }
 
 __attribute__((constructor)) static void life_begin(void) {

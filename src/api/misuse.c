@@ -3,6 +3,7 @@
 
 #include "api/options.h"
 #include "base/fmt.h"
+#include "heap/heapslab.h"
 #include "heap/registry.h"
 #include "os/check.h"
 #include "page/region.h"
@@ -36,6 +37,15 @@ static struct misuse_finding misuse_in_slab(unsigned kind, const void *address,
     return (struct misuse_finding){found, block, size};
 }
 
+static struct misuse_finding misuse_in_heap(const void *address) {
+    struct heapslab_place place = heapslab_find(address);
+    enum misuse_kind found = place.block == NULL      ? MISUSE_UNKNOWN
+                             : place.block != address ? MISUSE_INSIDE
+                             : place.is_free          ? MISUSE_FREE
+                                                      : MISUSE_NONE;
+    return (struct misuse_finding){found, place.block, place.size_bytes};
+}
+
 static struct misuse_finding misuse_in_span(const void *address) {
     const void *block = large_find(address);
     if (block == NULL) {
@@ -52,6 +62,9 @@ static struct misuse_finding misuse_find(const void *address, const struct cache
         unsigned kind = region_kind(granule);
         if (sizeclass_is_slab(kind)) {
             return misuse_in_slab(kind, address, cache);
+        }
+        if (kind == KIND_HEAP) {
+            return misuse_in_heap(address);
         }
         struct misuse_finding finding = {MISUSE_UNKNOWN, NULL, 0};
         if (kind != KIND_NONE) {
@@ -147,8 +160,9 @@ void misuse_size(const char *function, const void *block, size_t size_bytes, siz
 
 void misuse_slab(void *block, enum slab_fault fault) {
     if (fault == SLAB_DOUBLE_FREE) {
-        size_t granule = region_granule(block);
-        misuse_say_free(block, sizeclass_table[region_kind(granule)].size_bytes);
+        unsigned kind = region_kind(region_granule(block));
+        misuse_say_free(block, kind == KIND_HEAP ? heapslab_find(block).size_bytes
+                                                 : sizeclass_table[kind].size_bytes);
     } else {
         misuse_pointer("free", block);
     }

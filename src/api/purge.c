@@ -1,6 +1,7 @@
 // purge.c - giving memory back on request.                                 layer 7
 #include "allot.h"
 #include "api/life.h"
+#include "heap/heap.h"
 #include "os/os.h"
 #include "page/pageheap.h"
 
@@ -11,5 +12,6 @@ size_t allot_purge(size_t target_bytes, uint64_t deadline_ns) {
     uint64_t now = os_now_ns();
     uint64_t until = deadline_ns < UINT64_MAX - now ? now + deadline_ns : UINT64_MAX;
     registry_purge();
+    heap_purge();
     return pageheap_purge(target_bytes, until);
 }

@@ -3,6 +3,7 @@
 #include "api/fast.h"
 #include "api/life.h"
 #include "api/misuse.h"
+#include "heap/heap.h"
 #include "os/next.h"
 #include "page/region.h"
 #include "slab/large.h"
@@ -11,7 +12,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum realloc_source { REALLOC_CLASS, REALLOC_LARGE, REALLOC_FOREIGN, REALLOC_BAD };
+enum realloc_source { REALLOC_CLASS, REALLOC_LARGE, REALLOC_HEAP, REALLOC_FOREIGN, REALLOC_BAD };
 
 static enum realloc_source realloc_look(const void *block, unsigned *kind) {
     size_t granule = region_granule(block);
@@ -21,6 +22,10 @@ static enum realloc_source realloc_look(const void *block, unsigned *kind) {
     *kind = region_kind(granule);
     if (sizeclass_is_slab(*kind)) {
         return LIKELY(slab_is_taken(*kind, block)) ? REALLOC_CLASS : REALLOC_BAD;
+    }
+    if (*kind == KIND_HEAP) {
+        struct heapslab_place place = heapslab_find(block);
+        return place.block == block && !place.is_free ? REALLOC_HEAP : REALLOC_BAD;
     }
     if (*kind < KIND_LARGE || !large_is_block(block)) {
         return !region_owns(granule) && next_is_in_use() ? REALLOC_FOREIGN : REALLOC_BAD;
@@ -66,6 +71,14 @@ static void *realloc_large(void *block, size_t size_bytes) {
     return realloc_copy(block, usable, size_bytes);
 }
 
+// Stays in its heap, if the caller may allocate there.
+static void *realloc_heap(void *block, size_t size_bytes) {
+    struct heapslab_place place = heapslab_find(block);
+    void *result = NULL;
+    int error = heap_realloc(place.heap, block, size_bytes, &result);
+    return error == EPERM ? realloc_copy(block, place.size_bytes, size_bytes) : result;
+}
+
 static void *realloc_foreign(void *block, size_t size_bytes) {
     void *result = NULL;
     if (!next_realloc(block, size_bytes, &result)) {
@@ -99,6 +112,7 @@ void *allot_realloc(void *block, size_t size_bytes) {
         break;
     }
     case REALLOC_LARGE: result = realloc_large(block, size_bytes); break;
+    case REALLOC_HEAP: result = realloc_heap(block, size_bytes); break;
     case REALLOC_FOREIGN: return realloc_foreign(block, size_bytes);
     case REALLOC_BAD: misuse_pointer("realloc", block); break;
     }
@@ -128,6 +142,7 @@ bool allot_expand(void *block, size_t size_bytes) {
         return size_bytes <= sizeclass_table[kind].size_bytes ||
                (size_bytes <= LARGE_MAX_BYTES && realloc_span(block, kind, size_bytes));
     case REALLOC_LARGE: return size_bytes <= LARGE_MAX_BYTES && large_resize(block, size_bytes);
+    case REALLOC_HEAP:
     case REALLOC_FOREIGN: return size_bytes <= allot_usable_size(block);
     case REALLOC_BAD: misuse_pointer("expand", block); break;
     }
@@ -143,6 +158,7 @@ static NOINLINE size_t realloc_usable_slow(const void *block) {
     switch (realloc_look(block, &kind)) {
     case REALLOC_CLASS: return sizeclass_table[kind].size_bytes;
     case REALLOC_LARGE: return large_usable_bytes(block);
+    case REALLOC_HEAP: return heapslab_find(block).size_bytes;
     case REALLOC_FOREIGN:
         if (next_usable_size((void *)block, &foreign)) {
             return foreign;

@@ -29,7 +29,7 @@ typedef unsigned __int128 uint128;
 #define COMPILER_TSAN 0
 #endif
 
-// Moves a pointer in memory by one slot. A read-modify-write of memory is one
+// Moves a pointer in memory by one slot, or counts. A read-modify-write of memory is one
 // instruction where the compiler would use two; only the owner writes it, so
 // it need not be atomic. Other threads may read it for statistics.
 #if defined(__x86_64__) && !COMPILER_TSAN
@@ -42,6 +42,9 @@ static ALWAYS_INLINE void compiler_slot_up(void ***top) {
 static ALWAYS_INLINE void compiler_slot_down(void ***top) {
     __asm__("subq $8, %0" : "+m"(*top) : : "cc");
 }
+static ALWAYS_INLINE void compiler_count_up(uint64_t *counter) {
+    __asm__("incq %0" : "+m"(*counter) : : "cc");
+}
 #else
 #define COMPILER_ASIDE(first, second) ((void)0)
 static ALWAYS_INLINE void compiler_slot_up(void ***top) {
@@ -49,6 +52,9 @@ static ALWAYS_INLINE void compiler_slot_up(void ***top) {
 }
 static ALWAYS_INLINE void compiler_slot_down(void ***top) {
     __atomic_store_n(top, *top - 1, __ATOMIC_RELAXED);
+}
+static ALWAYS_INLINE void compiler_count_up(uint64_t *counter) {
+    __atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
 }
 #endif
 

@@ -58,6 +58,7 @@ struct cache {
     struct cache *next;                      // [registry]
     struct cache *next_parked;               // [registry]
     uintptr_t thread;                        // [registry]
+    _Atomic(uint16_t) turn;                  // threads that had this record  [registry]
     _Atomic(uint64_t) malloc_calls, free_calls, large_calls;  // counted if is_counting
     _Atomic(uint64_t) refill_calls, flush_calls, remote_blocks;
     struct cache_bin bins[SIZECLASS_END];
@@ -65,7 +66,7 @@ struct cache {
 
 // Reserved in memory for records, the rest of it holds the first stacks.
 #define CACHE_RECORD_BYTES ((size_t)4096)
-_Static_assert(sizeof(struct cache) + 256 <= CACHE_RECORD_BYTES, "a cache starts on one page");
+_Static_assert(sizeof(struct cache) + 192 <= CACHE_RECORD_BYTES, "a cache starts on one page");
 
 extern struct cache cache_none;
 extern THREAD_LOCAL struct cache *cache_self;  // what the fast paths use

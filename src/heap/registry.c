@@ -189,6 +189,26 @@ struct cache *registry_find(void) {
     return registry_own;
 }
 
+// The record of a thread's cache, and how many threads had it before. Records
+// lie below 2^48 and are never given back.
+enum { REGISTRY_ADDRESS_BITS = 48 };
+
+uint64_t registry_thread_id(void) {
+    struct cache *cache = registry_cache();
+    if (cache == NULL) {
+        return 0;
+    }
+    uint64_t turn = atomic_load_explicit(&cache->turn, memory_order_relaxed);
+    return (uintptr_t)cache | turn << REGISTRY_ADDRESS_BITS;
+}
+
+bool registry_is_alive(uint64_t thread_id) {
+    uintptr_t address = thread_id & (((uint64_t)1 << REGISTRY_ADDRESS_BITS) - 1);
+    const struct cache *cache = (const struct cache *)address;
+    return cache != NULL && atomic_load_explicit(&cache->turn, memory_order_acquire) ==
+                                thread_id >> REGISTRY_ADDRESS_BITS;
+}
+
 // ---- Exit
 
 static void registry_thread_exit(void *context) {
@@ -203,6 +223,7 @@ static void registry_thread_exit(void *context) {
     registry_round = REGISTRY_OVER;
     registry_own = NULL;
     cache_self = &cache_none;
+    atomic_fetch_add_explicit(&cache->turn, 1, memory_order_release);
     struct cache_stats cached = {0, 0};
     cache_add_stats(cache, &cached);
     lock_take(&registry_state.lock);
@@ -311,9 +332,11 @@ static void registry_salvage(void) {
         next = cache->next;
         registry_state.lost = next;  // another thread may fork just now
         if (cache != registry_state.survivor) {
+            uint16_t turn = atomic_load_explicit(&cache->turn, memory_order_relaxed);
             cache_salvage(cache);
             memset(cache, 0, sizeof *cache);
             cache_init(cache, ++registry_state.last_number, 0);
+            atomic_store_explicit(&cache->turn, turn + 1, memory_order_relaxed);
             cache->next_parked = registry_state.idle;
             registry_state.idle = cache;
         }

@@ -26,6 +26,14 @@ struct cache *registry_cache(void);
 // The cache of the calling thread if it has one.
 struct cache *registry_find(void);
 
+// A number that the calling thread alone has, and no thread before it; 0 at the
+// thread's very end.
+uint64_t registry_thread_id(void);
+
+// Whether the thread of that number has not ended. If it has, what it did has
+// happened before.
+bool registry_is_alive(uint64_t thread_id);
+
 // Every malloc and free of threads that start from now on takes the slow path
 // and is counted.
 void registry_set_counting(bool is_counting);

@@ -47,6 +47,9 @@ int os_renew(void *address, size_t size_bytes);
 // single ones. Best effort; the content is kept.
 void os_populate(void *address, size_t size_bytes);
 
+// Keeps a committed range resident (mlock).
+int os_lock(void *address, size_t size_bytes);
+
 enum os_thp { OS_THP_SYSTEM, OS_THP_NEVER, OS_THP_ALWAYS };
 
 // Transparent huge pages on this range. Best effort.

@@ -163,6 +163,10 @@ void os_populate(void *address, size_t size_bytes) {
     os_madvise(address, size_bytes, MADV_POPULATE_WRITE);
 }
 
+int os_lock(void *address, size_t size_bytes) {
+    return os_error(OS_CALL(SYS_mlock, (long)address, (long)size_bytes));
+}
+
 void os_set_thp(void *address, size_t size_bytes, enum os_thp mode) {
     if (mode != OS_THP_SYSTEM) {
         os_madvise(address, size_bytes, mode == OS_THP_ALWAYS ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);

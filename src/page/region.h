@@ -30,12 +30,13 @@
 #include <stdint.h>
 #include <string.h>
 
-// What a granule holds. Size classes follow KIND_LARGE.
+// What a granule holds. Size classes follow KIND_HEAP.
 enum {
     KIND_NONE = 0,    // free, or not ours
     KIND_INSIDE = 1,  // in use, not the first granule of a large block; or on its way
     KIND_LARGE = 2,   // first granule of a large block
-    KIND_CLASS_FIRST = 3,
+    KIND_HEAP = 3,    // of a first-class heap: the granule's record says more
+    KIND_CLASS_FIRST = 4,
 };
 
 enum span_state {
@@ -46,9 +47,12 @@ enum span_state {
     SPAN_LEASED,   // a slab from which some thread refills
     SPAN_FULL,     // a slab without enough free blocks to be listed
     SPAN_PARTIAL,  // a slab with free blocks, on the list of its class
+    SPAN_RESERVE,  // a free granule of a heap's reserve
 };
 
 enum { SPAN_INLINE_WORDS = 4, SPAN_STATE_BITS = 8 };
+
+struct allot_heap;  // a first-class heap, layer 5: only its address is kept here
 
 struct span {
     union {
@@ -66,6 +70,13 @@ struct span {
             uint32_t offset_bytes;  // of the block in its first granule
             bool is_moved;          // its pages came from elsewhere (os_move)
         } large;
+        struct {                  // KIND_HEAP: of each granule the heap, of the first the rest
+            size_t usable_bytes;  // of a large block
+            uint32_t queue_next;  // freed into by other threads
+            _Atomic(uint32_t) is_queued;
+            struct allot_heap *heap;
+            uint32_t all_next, all_prev;  // spans of the heap
+        } owned;
     } as;
     _Atomic(uint64_t) *words;       // of a slab: as.bits, or outside if there are more
     _Atomic(uint32_t) state;        // enum span_state; of a slab with its generation above

@@ -60,7 +60,7 @@ static void sizeclass_set_slots(struct sizeclass *class) {
     class->slots_first = (uint16_t)first;
 }
 
-static void sizeclass_set_slab(struct sizeclass *class, size_t size) {
+void sizeclass_set_slab(struct sizeclass *class, size_t size) {
     size_t slab = sizeclass_slab_bytes(size);
     size_t blocks = slab / size;
     class->size_bytes = (uint32_t)size;

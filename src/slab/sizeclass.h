@@ -58,6 +58,9 @@ extern uint8_t sizeclass_granules[SIZECLASS_SPAN_GRANULES_MAX + 1];
 // Fills the tables; once.
 void sizeclass_init(void);
 
+// The class of slabs of blocks of this size, a multiple of 8 up to 32 KiB.
+void sizeclass_set_slab(struct sizeclass *class, size_t size);
+
 static ALWAYS_INLINE bool sizeclass_is_slab(unsigned kind) {
     return kind - SIZECLASS_FIRST < SIZECLASS_SLABS;
 }

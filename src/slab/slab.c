@@ -92,21 +92,32 @@ static unsigned slab_words_pool(unsigned word_count) {
     return word_count <= 8 ? 0 : word_count <= 16 ? 1 : 2;
 }
 
-static bool slab_attach_words(struct span *span, const struct sizeclass *class) {
-    if (class->word_count <= SPAN_INLINE_WORDS) {
-        __atomic_store_n(&span->words, span->as.bits, __ATOMIC_RELAXED);
-        return true;
-    }
-    unsigned pool = slab_words_pool(class->word_count);
+uint64_t *slab_take_words(unsigned word_count) {
+    unsigned pool = slab_words_pool(word_count);
     lock_take(&slab_state.words_lock);
     uint64_t *words = slab_state.words_free[pool];
     if (words != NULL) {
         slab_state.words_free[pool] = (uint64_t *)(uintptr_t)words[0];
     }
     lock_give(&slab_state.words_lock);
-    if (words == NULL) {
-        words = region_take_meta(sizeof(uint64_t) << (SLAB_WORDS_LOG2_MIN + pool));
+    return words != NULL ? words
+                         : region_take_meta(sizeof(uint64_t) << (SLAB_WORDS_LOG2_MIN + pool));
+}
+
+void slab_give_words(_Atomic(uint64_t) *words, unsigned word_count) {
+    unsigned pool = slab_words_pool(word_count);
+    lock_take(&slab_state.words_lock);
+    atomic_store_explicit(&words[0], (uintptr_t)slab_state.words_free[pool], memory_order_relaxed);
+    slab_state.words_free[pool] = (uint64_t *)words;
+    lock_give(&slab_state.words_lock);
+}
+
+static bool slab_attach_words(struct span *span, const struct sizeclass *class) {
+    if (class->word_count <= SPAN_INLINE_WORDS) {
+        __atomic_store_n(&span->words, span->as.bits, __ATOMIC_RELAXED);
+        return true;
     }
+    uint64_t *words = slab_take_words(class->word_count);
     if (words == NULL) {
         return false;  // a giver that is late may still read what stands there
     }
@@ -118,13 +129,9 @@ static void slab_detach_words(struct span *span, const struct sizeclass *class) 
     if (class->word_count <= SPAN_INLINE_WORDS) {
         return;
     }
-    unsigned pool = slab_words_pool(class->word_count);
     _Atomic(uint64_t) *words = span->words;
     __atomic_store_n(&span->words, span->as.bits, __ATOMIC_RELAXED);
-    lock_take(&slab_state.words_lock);
-    atomic_store_explicit(&words[0], (uintptr_t)slab_state.words_free[pool], memory_order_relaxed);
-    slab_state.words_free[pool] = (uint64_t *)words;
-    lock_give(&slab_state.words_lock);
+    slab_give_words(words, class->word_count);
 }
 
 // ---- States

@@ -85,6 +85,11 @@ static ALWAYS_INLINE bool slab_is_taken(unsigned kind, const void *address) {
     return (word >> index % 64 & 1) == 0;
 }
 
+// Words for the bits of a slab outside its record, contents indeterminate. NULL
+// if there is no memory.
+uint64_t *slab_take_words(unsigned word_count);
+void slab_give_words(_Atomic(uint64_t) *words, unsigned word_count);
+
 struct slab_place {
     uint32_t slab;
     uint32_t index;         // of the block

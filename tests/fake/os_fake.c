@@ -224,6 +224,11 @@ void os_populate(void *address, size_t size_bytes) {
     (void)size_bytes;
 }
 
+int os_lock(void *address, size_t size_bytes) {
+    os_fake_demand("lock", address, size_bytes, PAGE_COMMITTED);
+    return 0;
+}
+
 void os_set_thp(void *address, size_t size_bytes, enum os_thp mode) {
     os_fake_demand("huge pages", address, size_bytes, PAGE_COMMITTED);
     os_fake.thp_never_bytes += mode == OS_THP_NEVER ? size_bytes : 0;

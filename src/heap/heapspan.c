@@ -1,0 +1,171 @@
+// heapspan.c - spans of a heap: from its reserve, or from the page heap.    layer 5
+#include "heap/heapspan.h"
+
+#include "base/bits.h"
+#include "os/check.h"
+#include "os/lock.h"
+#include "page/pageheap.h"
+#include "page/region.h"
+
+static void heapspan_set_state(uint32_t granule, enum span_state state) {
+    atomic_store_explicit(&region_span(granule)->state, state, memory_order_relaxed);
+}
+
+static bool heapspan_is_reserve(const struct allot_heap *heap, uint32_t granule) {
+    return granule - heap->reserve < heap->reserve_count;
+}
+
+static void heapspan_hold(struct allot_heap *heap, size_t granules, bool more) {
+    size_t bytes = granules << GRANULE_LOG2;
+    size_t held = atomic_load_explicit(&heap->held_bytes, memory_order_relaxed);
+    atomic_store_explicit(&heap->held_bytes, more ? held + bytes : held - bytes,
+                          memory_order_relaxed);
+}
+
+bool heapspan_reserve(struct allot_heap *heap, uint32_t count) {
+    bool is_zero;
+    uint32_t first = pageheap_take(0, count, 1, PAGEHEAP_PLAIN, &is_zero);
+    if (first == 0) {
+        return false;
+    }
+    for (uint32_t g = first; g < first + count; g++) {
+        heapspan_set_state(g, SPAN_RESERVE);
+    }
+    heap->reserve = heap->reserve_from = first;
+    heap->reserve_count = count;
+    heapspan_hold(heap, count, true);
+    return true;
+}
+
+static bool heapspan_is_free(uint32_t granule) {
+    return atomic_load_explicit(&region_span(granule)->state, memory_order_relaxed) == SPAN_RESERVE;
+}
+
+static uint32_t heapspan_run(uint32_t from, uint32_t count) {
+    uint32_t length = 0;
+    while (length < count && heapspan_is_free(from + length)) {
+        length++;
+    }
+    return length;
+}
+
+// First fit. The lock is held.
+static uint32_t heapspan_take_reserve(struct allot_heap *heap, uint32_t count, uint32_t align) {
+    uint32_t end = heap->reserve + heap->reserve_count;
+    uint32_t from = heap->reserve_from;
+    while (from < end && !heapspan_is_free(from)) {
+        from++;
+    }
+    heap->reserve_from = from;
+    for (uint32_t at = (uint32_t)region_align(from, align); at < end && count <= end - at;) {
+        uint32_t length = heapspan_run(at, count);
+        if (length == count) {
+            for (uint32_t g = at; g < at + count; g++) {
+                heapspan_set_state(g, SPAN_NONE);
+            }
+            region_span(at)->granule_count = count;
+            return at;
+        }
+        at = (uint32_t)region_align(at + length + 1, align);
+    }
+    return 0;
+}
+
+// The lock is held.
+static void heapspan_link(struct allot_heap *heap, uint32_t first) {
+    struct span *span = region_span(first);
+    span->as.owned.all_prev = 0;
+    span->as.owned.all_next = heap->all;
+    if (heap->all != 0) {
+        region_span(heap->all)->as.owned.all_prev = first;
+    }
+    heap->all = first;
+}
+
+static void heapspan_unlink(struct allot_heap *heap, uint32_t first) {
+    const struct span *span = region_span(first);
+    uint32_t next = span->as.owned.all_next;
+    uint32_t prev = span->as.owned.all_prev;
+    if (next != 0) {
+        region_span(next)->as.owned.all_prev = prev;
+    }
+    if (prev != 0) {
+        region_span(prev)->as.owned.all_next = next;
+    } else {
+        heap->all = next;
+    }
+}
+
+uint32_t heapspan_take(struct allot_heap *heap, unsigned kind, uint32_t count, uint32_t align,
+                       bool *is_zero) {
+    lock_take(&heap->span_lock);
+    uint32_t first = heapspan_take_reserve(heap, count, align);
+    lock_give(&heap->span_lock);
+    bool is_reserve = first != 0;
+    *is_zero = false;
+    if (!is_reserve && !heap->refuses_overflow) {
+        first = pageheap_take(0, count, align, PAGEHEAP_PLAIN, is_zero);
+    }
+    if (first == 0) {
+        return 0;
+    }
+    for (uint32_t g = first; g < first + count; g++) {
+        struct span *span = region_span(g);
+        heapspan_set_state(g, SPAN_NONE);
+        span->kind = (uint8_t)kind;
+        __atomic_store_n(&span->as.owned.heap, heap, __ATOMIC_RELAXED);
+        atomic_store_explicit(&span->as.owned.is_queued, 0, memory_order_relaxed);
+    }
+    lock_take(&heap->span_lock);
+    heapspan_link(heap, first);
+    if (!is_reserve) {
+        heapspan_hold(heap, count, true);
+    }
+    lock_give(&heap->span_lock);
+    return first;
+}
+
+void heapspan_publish(uint32_t first, uint32_t count) {
+    atomic_thread_fence(memory_order_release);
+    region_set_kind(first, count, KIND_HEAP);
+}
+
+void heapspan_give(struct allot_heap *heap, uint32_t first) {
+    uint32_t count = region_span(first)->granule_count;
+    bool is_reserve = heapspan_is_reserve(heap, first);
+    lock_take(&heap->span_lock);
+    heapspan_unlink(heap, first);
+    if (is_reserve) {
+        for (uint32_t g = first; g < first + count; g++) {
+            heapspan_set_state(g, SPAN_RESERVE);
+        }
+        heap->reserve_from = first < heap->reserve_from ? first : heap->reserve_from;
+    } else {
+        heapspan_hold(heap, count, false);
+    }
+    lock_give(&heap->span_lock);
+    if (!is_reserve) {
+        pageheap_give(first);
+    }
+}
+
+void heapspan_end_reserve(struct allot_heap *heap) {
+    if (heap->reserve_count > 0) {
+        region_span(heap->reserve)->granule_count = heap->reserve_count;
+        pageheap_give(heap->reserve);
+        heapspan_hold(heap, heap->reserve_count, false);
+        heap->reserve_count = 0;
+    }
+}
+
+void heapspan_rebuild(struct allot_heap *heap) {
+    heap->all = 0;
+    uint32_t top = region_top();
+    for (uint32_t g = 1; g < top; g++) {
+        const struct span *span = region_span(g);
+        if (region_kind(g) == KIND_HEAP && span->as.owned.heap == heap &&
+            atomic_load_explicit(&span->state, memory_order_relaxed) != SPAN_NONE) {
+            heapspan_link(heap, g);
+        }
+    }
+}

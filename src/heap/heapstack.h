@@ -1,0 +1,31 @@
+// heapstack.h - a heap's free blocks, one stack per class.                  layer 5
+//
+// As in a thread's cache: pointers out of band, NULL at the bottom. The caller owns
+// the heap. Bytes are not counted here.
+#ifndef ALLOT_HEAP_HEAPSTACK_H
+#define ALLOT_HEAP_HEAPSTACK_H
+
+#include "heap/record.h"
+
+#include <stddef.h>
+
+// A page of memory for records, for a heap, its stacks or its classes; contents
+// indeterminate. NULL if there is none.
+void *heapstack_take_page(void);
+void heapstack_give_page(void *page);
+
+// A block of the class; NULL: no memory.
+void *heapstack_pop(struct allot_heap *heap, unsigned kind);
+
+void heapstack_push(struct allot_heap *heap, unsigned kind, void *block);
+
+// Gives all blocks back to their slabs.
+void heapstack_empty(struct allot_heap *heap);
+
+// And every empty slab. Returns the bytes that left the heap.
+size_t heapstack_trim(struct allot_heap *heap);
+
+// In the child of a fork: pages out of use are lost.
+void heapstack_repair(void);
+
+#endif

@@ -1,0 +1,135 @@
+// record.h - what allot knows of a first-class heap.                        layer 5
+//
+// A heap has slabs and large blocks of its own and, for each class, a stack of
+// free blocks as a thread's cache has. One thread at a time owns it; only the
+// owner touches stacks, bins and counters, and no step of his is atomic until a
+// stack has to be refilled or flushed. A shared heap is owned by whoever holds
+// `use`.
+//
+//   granules   KIND_HEAP, whatever the class: a plain free takes the slow path
+//   span       of each granule says the heap and the class, of a slab's first
+//              the rest, too (as.owned)
+//   mixed      one granule is shared by small blocks of all classes, so that a
+//              heap of a few blocks takes a few KiB:
+//              | 48 | 112      | 48 | 16 | ...     | never used |
+//              one byte for each 16 bytes of it: 0, or at the start of a block
+//              its class, with HEAP_UNIT_FREE if it is free
+//
+// Other threads set the bits of what they free and put its slab in the heap's
+// queue, or mark the unit; the bytes are added to `remote`. Nobody waits.
+//
+// Records are pages of memory for records. They are used again and never
+// unmapped: a free that comes too late reads a record and finds out.
+//
+// Invariants (heap_validate checks them)
+//   [H1] base - room - what `remote` holds = the bytes of all blocks that are
+//        neither free in their slab nor in a stack
+//   [H2] room_low >= 0
+//   [H3] a slab is on the list of its class iff PARTIAL, and is `slab` iff LEASED
+//   [H4] held_bytes is the sum over the spans in `all` outside the reserve, and
+//        the reserve
+#ifndef ALLOT_HEAP_RECORD_H
+#define ALLOT_HEAP_RECORD_H
+
+#include "base/compiler.h"
+#include "os/lock.h"
+#include "page/region.h"
+#include "slab/sizeclass.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    HEAP_KINDS = SIZECLASS_SPAN_FIRST,  // larger blocks are KIND_LARGE
+    HEAP_UNIT_LOG2 = 4,
+    HEAP_UNITS = 1 << (GRANULE_LOG2 - HEAP_UNIT_LOG2),
+    HEAP_UNIT_FREE = 0x80,
+    HEAP_MIXED_MAX = 512,  // largest block in the mixed granule
+    HEAP_STACK_LOG2_MIN = 2,
+    HEAP_STACK_LOG2_MAX = 6,
+    HEAP_NAME_BYTES = 32,
+    HEAP_REMOTE_SHIFT = 16,
+};
+#define HEAP_PAGE_BYTES ((size_t)4096)
+#define HEAP_NO_LIMIT ((int64_t)1 << 62)
+_Static_assert(HEAP_KINDS <= HEAP_UNIT_FREE, "a unit holds a class and a mark");
+
+struct allot_heap;
+
+// allot_heap_report, with the name that the heap has here.
+typedef void heap_report(struct allot_heap *heap, size_t live_bytes, void *context);
+
+struct heap_stacks {
+    void **top[HEAP_KINDS];
+    void **end[HEAP_KINDS];
+};
+
+struct heap_bin {
+    uint32_t slab;     // refilled from; 0: none
+    uint32_t partial;  // slabs with free blocks, by list_next
+    uint16_t word;     // of `slab`: where to look next
+    uint8_t slots_log2;
+    bool has_stack;
+};
+
+// Live bytes of a heap and its descendants, in a tree where limits add up.
+struct heap_budget {
+    struct allot_heap *parent;
+    struct allot_heap *root;
+    struct lock lock;             // of the root: growth anywhere in the tree
+    _Atomic(int64_t) used_bytes;  // may shrink at any time
+    int64_t limit_bytes;          // with grace; HEAP_NO_LIMIT          [root's lock]
+};
+
+struct allot_heap {
+    struct heap_stacks *stacks;  // own, or heap_no_stacks: all calls take the slow path
+    const uint8_t *direct;       // size to class up to SIZECLASS_DIRECT_MAX
+    const struct sizeclass *classes;
+    int64_t room;      // bytes that may be allocated yet                     [owner]
+    int64_t room_low;  // below it: the limit, or a new peak                  [owner]
+    uint64_t malloc_calls, free_calls;  // others read them for statistics    [owner]
+
+    // Frees by others: how many are at work, and above HEAP_REMOTE_SHIFT the bytes
+    // that the owner has not taken back into `room` yet.            [anyone, owner]
+    _Atomic(uint64_t) remote CACHE_ALIGNED;
+    _Atomic(uint64_t) remote_blocks;
+    _Atomic(uint32_t) queue;       // slabs that others freed into, by queue_next
+    _Atomic(uint32_t) mixed_free;  // free blocks of the mixed granule
+    _Atomic(uint64_t) owner;       // registry_thread_id; 0: no one
+    _Atomic(bool) is_purge_wanted;
+    _Atomic(bool) is_gated;  // frees by others wait a moment
+
+    struct lock use CACHE_ALIGNED;  // of a shared heap: the owner's part
+    struct lock span_lock;          // `all`, the reserve, held_bytes
+    bool is_shared, is_charged, refuses_overflow, has_grace;
+    uint8_t epoch;  // of forks
+    int64_t base;   // the limit with grace, or HEAP_NO_LIMIT
+    uint64_t peak_bytes, refused_calls;
+    size_t limit_bytes, grace_bytes, soft_bytes;
+    heap_report *report;
+    void *context;
+    struct heap_budget budget;
+    _Atomic(uint32_t) child_count;
+    uint32_t all;                                   // spans, by all_next
+    uint32_t reserve, reserve_count, reserve_from;  // granules; none below `from` is free
+    uint32_t mixed;                                 // the granule, or 0
+    _Atomic(uint32_t) mixed_used;                   // its units so far; others read it
+    uint32_t slow_count;
+    _Atomic(size_t) held_bytes;
+    char *bump, *bump_end;  // memory for stacks
+    void *pages;            // taken for them, linked by the first word
+    void **spare[HEAP_STACK_LOG2_MAX + 1];
+    void *own_classes;               // a page, or NULL
+    struct allot_heap *next, *prev;  // of all heaps
+    char name[HEAP_NAME_BYTES];
+    struct heap_bin bins[HEAP_KINDS];
+    struct heap_stacks own;
+    _Atomic(uint8_t) units[HEAP_UNITS];
+};
+_Static_assert(sizeof(struct allot_heap) + 256 <= HEAP_PAGE_BYTES, "a heap starts on one page");
+
+extern struct heap_stacks heap_no_stacks;
+
+#endif
