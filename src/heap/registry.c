@@ -165,6 +165,8 @@ static struct cache *registry_start(void) {
         return NULL;
     }
     cache->is_counting = registry_state.is_counting;
+    cache->is_bypassed = false;
+    cache->use = (struct cache_use){0, 0};
     registry_own = cache;
     if (!cache->is_counting) {
         cache_self = cache;
@@ -189,6 +191,15 @@ struct cache *registry_find(void) {
     return registry_own;
 }
 
+void registry_bypass(bool is_bypassed) {
+    struct cache *cache = registry_own;
+    if (cache != NULL && cache->is_bypassed != is_bypassed) {
+        cache_empty(cache);
+        cache->is_bypassed = is_bypassed;
+        cache_self = is_bypassed || cache->is_counting ? &cache_none : cache;
+    }
+}
+
 // ---- Exit
 
 static void registry_thread_exit(void *context) {
@@ -203,7 +214,8 @@ static void registry_thread_exit(void *context) {
     registry_round = REGISTRY_OVER;
     registry_own = NULL;
     cache_self = &cache_none;
-    struct cache_stats cached = {0, 0};
+    cache_settle(cache);  // for the next owner
+    struct cache_stats cached = {0};
     cache_add_stats(cache, &cached);
     lock_take(&registry_state.lock);
     bool is_parked =

@@ -26,6 +26,10 @@ struct cache *registry_cache(void);
 // The cache of the calling thread if it has one.
 struct cache *registry_find(void);
 
+// Whether the calling thread goes past its cache, which is emptied; it must have
+// one.
+void registry_bypass(bool is_bypassed);
+
 // Every malloc and free of threads that start from now on takes the slow path
 // and is counted.
 void registry_set_counting(bool is_counting);
