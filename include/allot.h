@@ -236,6 +236,22 @@ ALLOT_API bool allot_stats(struct allot_stats *stats);
 #pragma GCC diagnostic pop
 #endif
 
+/// Whether a block is worth moving: copied to a new block, and freed. It is, if
+/// its slab is used sparsely, other slabs of its size have room, and new blocks
+/// do not come from it. A program that moves such blocks, pass by pass until
+/// there are none, gives the memory between them back. The copy should not come
+/// from the thread's cache, nor the old block go there: jemalloc's mallocx and
+/// dallocx with MALLOCX_TCACHE_NONE see to that, or mallctl's
+/// thread.tcache.enabled.
+///
+///   ptr   a block, or any address
+///
+/// Returns true if it is; false for large blocks and for what is no block.
+/// Threads: any, the caller owns the block.
+/// Cost: constant, and now and then a walk over all slabs: at most ten times a
+/// second, and once for as many calls as there are slabs.
+ALLOT_API bool allot_defrag_hint(const void *ptr);
+
 // ---- Options -----------------------------------------------------------------
 
 /// Set an option. The names and values are those of the environment variables
