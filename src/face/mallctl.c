@@ -373,6 +373,9 @@ static int mallctl_create(const struct mallctl_call *call, _Atomic(unsigned) *co
         return EPERM;
     }
     if (call->old == NULL || call->old_bytes == NULL || *call->old_bytes != sizeof(unsigned)) {
+        if (call->old_bytes != NULL) {
+            *call->old_bytes = 0;
+        }
         return EINVAL;
     }
     unsigned before = atomic_load(count);
