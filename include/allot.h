@@ -252,6 +252,46 @@ ALLOT_API bool allot_stats(struct allot_stats *stats);
 /// second, and once for as many calls as there are slabs.
 ALLOT_API bool allot_defrag_hint(const void *ptr);
 
+// ---- The system's limits -----------------------------------------------------
+
+#define ALLOT_UNLIMITED UINT64_MAX
+#define ALLOT_NOT_AVAILABLE (UINT64_MAX - 1)
+#define ALLOT_STALL_NOT_AVAILABLE UINT32_MAX
+
+/// What the kernel lets the process's control group have, of either version, and
+/// how long its processes wait for memory (PSI). Each figure may be unlimited or
+/// not available, which are different: a group may have no such file, the kernel
+/// may not count.
+struct allot_pressure {
+    size_t size_bytes;     ///< in: sizeof(struct allot_pressure). Set by the caller
+    uint32_t version;      ///< of this struct: 1
+    uint32_t unused;       ///< 0
+    uint64_t limit_bytes;  ///< memory.max of the group itself, not of those above it;
+                           ///< ALLOT_UNLIMITED, ALLOT_NOT_AVAILABLE
+    uint64_t used_bytes;   ///< memory.current; ALLOT_NOT_AVAILABLE
+    uint32_t some_avg10;   ///< of the last 10 s, the part in which some process waited for
+                           ///< memory, in hundredths of a percent; ALLOT_STALL_NOT_AVAILABLE
+    uint32_t full_avg10;   ///< likewise, in which all did
+};
+
+/// Read the limits and the pressure that the kernel reports. Nothing is kept from
+/// one call to the next.
+///
+///   pressure   its size_bytes is set by the caller
+///
+/// Returns true. False with errno = EINVAL if size_bytes is not the size of any
+/// version; with the error of opening /proc/self/cgroup if that cannot be read
+/// (ENOENT: there is no /proc); nothing has changed.
+/// Threads: any. Signals: no. fork: safe in the child. Cost: five files.
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
+ALLOT_API bool allot_pressure(struct allot_pressure *pressure);
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
+
 // ---- Options -----------------------------------------------------------------
 
 /// Set an option. The names and values are those of the environment variables

@@ -1,4 +1,4 @@
-// mallctl.c - jemalloc's tree of names, and its report.                    layer 8
+// mallctl.c - jemalloc's tree of names.                                    layer 8
 //
 // A name such as stats.arenas.0.bins.3.curregs is compared with the rows of a
 // table, in which a letter in front of a dot stands for a number:
@@ -17,6 +17,7 @@
 #include "api/options.h"
 #include "base/config.h"
 #include "base/fmt.h"
+#include "face/figures.h"
 #include "heap/background.h"
 #include "os/os.h"
 #include "page/pageheap.h"
@@ -86,89 +87,11 @@ struct mallctl_row {
     uint64_t argument;
 };
 
-// All in bytes unless the name says otherwise.
-struct mallctl_figures {
-    uint64_t allocated, active, metadata, resident, mapped, retained;
-    uint64_t small_allocated, large_allocated, cached;
-    uint64_t active_pages, dirty_pages, purge_calls, purged_pages, thread_count;
-    struct {
-        uint64_t taken_count, slab_count, nonfull_count;
-    } bins[SIZECLASS_SLABS];
-};
-
-enum { MALLCTL_FIGURE_WORDS = sizeof(struct mallctl_figures) / sizeof(uint64_t) };
-
-// Words are stored one by one: of two threads that write "epoch" at once each
-// leaves figures that are true.
 static struct {
     _Atomic(uint64_t) epoch;
-    _Atomic(bool) is_taken;
     _Atomic(unsigned) arena_count;   // created by the program
     _Atomic(unsigned) tcache_count;  // likewise
-    _Atomic(uint64_t) words[MALLCTL_FIGURE_WORDS];
 } mallctl_state = {.epoch = 1};
-
-// ---- Figures
-
-static uint64_t mallctl_less(uint64_t from, uint64_t part) {
-    return from > part ? from - part : 0;
-}
-
-static void mallctl_measure(struct mallctl_figures *to) {
-    struct slab_class_stats slabs[SIZECLASS_SLABS];
-    struct pageheap_stats pages;
-    struct large_stats large;
-    struct region_stats region;
-    struct registry_stats threads;
-    uint64_t page = os_page_bytes();
-    uint64_t small = 0;
-    region_read_stats(&region);
-    registry_read_stats(&threads);
-    slab_read_classes(slabs);
-    large_read_stats(&large);
-    pageheap_read_stats(&pages);
-    for (unsigned i = 0; i < SIZECLASS_SLABS; i++) {
-        to->bins[i].taken_count = slabs[i].taken_blocks;
-        to->bins[i].slab_count = slabs[i].slab_count;
-        to->bins[i].nonfull_count = slabs[i].nonfull_count;
-        small += slabs[i].taken_blocks * sizeclass_table[SIZECLASS_FIRST + i].size_bytes;
-    }
-    to->cached = threads.cached.bytes;
-    to->small_allocated = mallctl_less(small, threads.cached.slab_bytes);
-    to->large_allocated =
-        mallctl_less(large.used_bytes, threads.cached.bytes - threads.cached.slab_bytes);
-    to->allocated = to->small_allocated + to->large_allocated;
-    // Other threads work meanwhile; the order that is promised holds all the same.
-    to->active = pages.used_bytes > to->allocated ? pages.used_bytes : to->allocated;
-    to->metadata = region.meta_bytes;
-    to->mapped = to->active + to->metadata;
-    to->resident = to->mapped + pages.dirty_bytes;
-    to->retained = pages.clean_bytes;
-    to->active_pages = to->active / page;
-    to->dirty_pages = pages.dirty_bytes / page;
-    to->purge_calls = pages.purge_calls;
-    to->purged_pages = pages.purge_bytes / page;
-    to->thread_count = threads.thread_count;
-}
-
-static void mallctl_refresh(void) {
-    struct mallctl_figures figures;
-    uint64_t words[MALLCTL_FIGURE_WORDS];
-    mallctl_measure(&figures);
-    memcpy(words, &figures, sizeof words);
-    for (unsigned i = 0; i < MALLCTL_FIGURE_WORDS; i++) {
-        atomic_store_explicit(&mallctl_state.words[i], words[i], memory_order_relaxed);
-    }
-    atomic_store(&mallctl_state.is_taken, true);
-}
-
-static uint64_t mallctl_word(size_t offset) {
-    if (!atomic_load(&mallctl_state.is_taken)) {
-        mallctl_refresh();
-    }
-    return atomic_load_explicit(&mallctl_state.words[offset / sizeof(uint64_t)],
-                                memory_order_relaxed);
-}
 
 // ---- What rows get and set
 
@@ -181,19 +104,19 @@ static uint64_t mallctl_constant(const struct mallctl_place *place) {
 }
 
 static uint64_t mallctl_figure(const struct mallctl_place *place) {
-    return mallctl_word(place->row->argument);
+    return figures_word(place->row->argument);
 }
 
 // All but arena 0 are empty; "all" can also be said as one more than there are.
 static uint64_t mallctl_arena_figure(const struct mallctl_place *place) {
     bool is_created = place->index[0] > 0 && place->index[0] < mallctl_arenas();
-    return is_created ? 0 : mallctl_word(place->row->argument);
+    return is_created ? 0 : figures_word(place->row->argument);
 }
 
 static uint64_t mallctl_bin_figure(const struct mallctl_place *place) {
     struct mallctl_row row = *place->row;
     struct mallctl_place arena = *place;
-    row.argument += place->index[1] * sizeof((struct mallctl_figures *)0)->bins[0];
+    row.argument += place->index[1] * sizeof(struct figures_bin);
     arena.row = &row;
     return mallctl_arena_figure(&arena);
 }
@@ -229,7 +152,7 @@ static uint64_t mallctl_get_epoch(const struct mallctl_place *place) {
 static int mallctl_set_epoch(const struct mallctl_place *place, uint64_t value) {
     (void)place;
     (void)value;
-    mallctl_refresh();
+    figures_refresh();
     atomic_fetch_add(&mallctl_state.epoch, 1);
     return 0;
 }
@@ -432,42 +355,25 @@ static int mallctl_batch_query(const struct mallctl_call *call) {
 
 // ---- The table
 
-#define ROW(name, type, get, set) \
-    { name, MALLCTL_##type, get, set, NULL, 0 }
-#define RAW(name, raw) \
-    { name, MALLCTL_RAW, NULL, NULL, raw, 0 }
-#define FIXED(name, type, value) \
-    { name, MALLCTL_##type, mallctl_constant, NULL, NULL, value }
-#define WORDS(name, words) \
-    { name, MALLCTL_TEXT, mallctl_text, NULL, NULL, (uintptr_t)(words) }
-#define FIGURE(name, field) \
-    { name, MALLCTL_WORD, mallctl_figure, NULL, NULL, offsetof(struct mallctl_figures, field) }
-#define ARENA(name, field)                                                      \
-    {                                                                           \
-        "stats.arenas.@." name, MALLCTL_WORD, mallctl_arena_figure, NULL, NULL, \
-            offsetof(struct mallctl_figures, field)                             \
-    }
-#define BIN(name, field)                                                             \
-    {                                                                                \
-        "stats.arenas.@.bins.#." name, MALLCTL_WORD, mallctl_bin_figure, NULL, NULL, \
-            offsetof(struct mallctl_figures, bins[0].field)                          \
-    }
-#define CLASS(name, type, field)                                               \
-    {                                                                          \
-        "arenas.bin.#." name, MALLCTL_##type, mallctl_class_field, NULL, NULL, \
-            offsetof(struct sizeclass, field)                                  \
-    }
-#define USE(name, get, field) \
-    { name, MALLCTL_WORD, get, NULL, NULL, offsetof(struct cache_use, field) }
-// The interface that is answered for, and who answers.
-#define MALLCTL_VERSION                                                \
-    "5.3.0-allot-" MALLCTL_LINE(ALLOT_VERSION_MAJOR) "." MALLCTL_LINE( \
-        ALLOT_VERSION_MINOR) "." MALLCTL_LINE(ALLOT_VERSION_PATCH)
-#define MALLCTL_LINE(number) MALLCTL_LINE_OF(number)
-#define MALLCTL_LINE_OF(number) #number
+// clang-format off
+#define ROW(name, type, get, set) {name, MALLCTL_##type, get, set, NULL, 0}
+#define RAW(name, raw) {name, MALLCTL_RAW, NULL, NULL, raw, 0}
+#define FIXED(name, type, value) {name, MALLCTL_##type, mallctl_constant, NULL, NULL, value}
+#define WORDS(name, words) {name, MALLCTL_TEXT, mallctl_text, NULL, NULL, (uintptr_t)(words)}
+#define OFFSET(name, type, get, record, field) \
+    {name, MALLCTL_##type, get, NULL, NULL, offsetof(struct record, field)}
+#define FIGURE(name, field) OFFSET(name, WORD, mallctl_figure, figures, field)
+#define ARENA(name, field) \
+    OFFSET("stats.arenas.@." name, WORD, mallctl_arena_figure, figures, field)
+#define BIN(name, field) \
+    OFFSET("stats.arenas.@.bins.#." name, WORD, mallctl_bin_figure, figures, bins[0].field)
+#define CLASS(name, type, field) \
+    OFFSET("arenas.bin.#." name, type, mallctl_class_field, sizeclass, field)
+#define USE(name, get, field) OFFSET(name, WORD, get, cache_use, field)
+// clang-format on
 
 static const struct mallctl_row mallctl_table[] = {
-    WORDS("version", MALLCTL_VERSION),
+    WORDS("version", FIGURES_VERSION),
     ROW("epoch", WORD, mallctl_get_epoch, mallctl_set_epoch),
     ROW("background_thread", BOOL, mallctl_get_background, mallctl_set_background),
     {"max_background_threads", MALLCTL_WORD, mallctl_constant, mallctl_set_background_max, NULL, 1},
@@ -555,8 +461,7 @@ static const struct mallctl_row mallctl_table[] = {
     WORDS("stats.arenas.@.dss", "disabled"),
     ROW("stats.arenas.@.dirty_decay_ms", WORD, mallctl_get_delay, NULL),
     FIXED("stats.arenas.@.muzzy_decay_ms", WORD, MALLCTL_MUZZY_MS),
-    {"stats.arenas.@.nthreads", MALLCTL_INT, mallctl_arena_figure, NULL, NULL,
-     offsetof(struct mallctl_figures, thread_count)},
+    OFFSET("stats.arenas.@.nthreads", INT, mallctl_arena_figure, figures, thread_count),
     ARENA("pactive", active_pages),
     ARENA("pdirty", dirty_pages),
     FIXED("stats.arenas.@.pmuzzy", WORD, 0),
@@ -824,120 +729,5 @@ MALLCTL_EXPORT int mallctlbymib(const size_t *mib, size_t mib_length, void *old,
     return mallctl_place_of(mib, mib_length, &place) ? mallctl_apply(&place, &call) : ENOENT;
 }
 MALLCTL_ALSO(mallctlbymib);
-
-// ---- The report
-
-// What a program sets, or jemalloc's settings that it was linked with: the former
-// gets the report, the latter are not looked at.
-typedef void mallctl_writer(void *context, const char *text);
-extern mallctl_writer *malloc_message, *je_malloc_message;
-extern const char *malloc_conf, *je_malloc_conf;
-mallctl_writer *malloc_message MALLCTL_EXPORT;
-mallctl_writer *je_malloc_message MALLCTL_EXPORT;
-const char *malloc_conf MALLCTL_EXPORT;
-const char *je_malloc_conf MALLCTL_EXPORT;
-
-static void mallctl_to_stderr(void *context, const char *text) {
-    (void)context;
-    os_write(2, text, strlen(text));
-}
-
-struct mallctl_report {
-    mallctl_writer *write;
-    void *context;
-    bool is_json;
-    bool has_bins;
-};
-
-enum { MALLCTL_LINE_BYTES = 256 };
-
-static void mallctl_print_figure(const struct mallctl_report *report, const struct mallctl_row *row,
-                                 bool is_first) {
-    char text[MALLCTL_LINE_BYTES];
-    struct fmt fmt;
-    fmt_init(&fmt, text, sizeof text);
-    if (report->is_json) {
-        fmt_text(&fmt, is_first ? "\"" : ",\"");
-        fmt_text(&fmt, row->name + strlen("stats."));
-        fmt_text(&fmt, "\":");
-    } else {
-        fmt_text(&fmt, row->name);
-        fmt_text(&fmt, ": ");
-    }
-    fmt_number(&fmt, mallctl_word(row->argument));
-    fmt_text(&fmt, report->is_json ? "" : "\n");
-    report->write(report->context, text);
-}
-
-static void mallctl_print_bin(const struct mallctl_report *report, unsigned bin, bool is_first) {
-    const struct sizeclass *class = &sizeclass_table[SIZECLASS_FIRST + bin];
-    const size_t at = offsetof(struct mallctl_figures, bins[0]) +
-                      bin * sizeof((struct mallctl_figures *)0)->bins[0];
-    const struct {
-        const char *name;
-        uint64_t number;
-    } parts[] = {
-        {"size", class->size_bytes},
-        {"nregs", class->block_count},
-        {"curregs", mallctl_word(at)},
-        {"curslabs", mallctl_word(at + sizeof(uint64_t))},
-        {"nonfull_slabs", mallctl_word(at + 2 * sizeof(uint64_t))},
-    };
-    char text[MALLCTL_LINE_BYTES];
-    struct fmt fmt;
-    fmt_init(&fmt, text, sizeof text);
-    fmt_text(&fmt, !report->is_json ? "bin:" : is_first ? "{" : ",{");
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        fmt_text(&fmt, !report->is_json ? " " : i > 0 ? ",\"" : "\"");
-        fmt_text(&fmt, parts[i].name);
-        fmt_text(&fmt, report->is_json ? "\":" : " ");
-        fmt_number(&fmt, parts[i].number);
-    }
-    fmt_text(&fmt, report->is_json ? "}" : "\n");
-    report->write(report->context, text);
-}
-
-static void mallctl_print(const struct mallctl_report *report) {
-    bool is_first = true;
-    report->write(report->context,
-                  report->is_json ? "{\"jemalloc\":{\"version\":\"" MALLCTL_VERSION "\",\"stats\":{"
-                                  : "--- allot under jemalloc's names: " MALLCTL_VERSION " ---\n");
-    for (unsigned i = 0; i < MALLCTL_ROWS; i++) {
-        if (mallctl_table[i].get == mallctl_figure) {
-            mallctl_print_figure(report, &mallctl_table[i], is_first);
-            is_first = false;
-        }
-    }
-    report->write(report->context, report->is_json ? "},\"bins\":[" : "");
-    is_first = true;
-    for (unsigned i = 0; i < SIZECLASS_SLABS && report->has_bins; i++) {
-        if (mallctl_word(offsetof(struct mallctl_figures, bins[0].slab_count) +
-                         i * sizeof((struct mallctl_figures *)0)->bins[0]) > 0) {
-            mallctl_print_bin(report, i, is_first);
-            is_first = false;
-        }
-    }
-    report->write(report->context, report->is_json ? "]}}\n" : "--- end ---\n");
-}
-
-// Options are letters: J asks for JSON, b leaves the bins out; others name parts
-// of jemalloc's report that this one does not have.
-MALLCTL_EXPORT void malloc_stats_print(mallctl_writer *write, void *context, const char *options);
-MALLCTL_EXPORT void malloc_stats_print(mallctl_writer *write, void *context, const char *options) {
-    if (!life_is_ready()) {
-        return;
-    }
-    if (write == NULL) {
-        write = malloc_message != NULL      ? malloc_message
-                : je_malloc_message != NULL ? je_malloc_message
-                                            : mallctl_to_stderr;
-    }
-    options = options != NULL ? options : "";
-    struct mallctl_report report = {write, context, strchr(options, 'J') != NULL,
-                                    strchr(options, 'b') == NULL};
-    mallctl_refresh();
-    mallctl_print(&report);
-}
-MALLCTL_ALSO(malloc_stats_print);
 
 #endif

@@ -103,8 +103,8 @@ def case_a_program_linked_to_libjemalloc_gets_these_functions():
     library = os.path.basename(driver.LIBRARY)
     for name in ("malloc", "free", "mallctl", "nallocx", "malloc_stats_print",
                  "malloc_usable_size"):
-        lines = re.findall(rf"binding file \S*redis\S* \[0\] to (\S+) \[0\]: normal symbol `{name}'",
-                           bound.stderr)
+        lines = re.findall(rf"binding file \S*redis\S* \[0\] to (\S+) \[0\]: "
+                           rf"normal symbol `{name}'", bound.stderr)
         demand(lines and all(library.split(".so")[0] in line for line in lines), name, lines)
 
 
