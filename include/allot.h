@@ -623,6 +623,61 @@ ALLOT_API bool allot_range_walk(const allot_range *range, allot_range_visit visi
 /// a defect of this library. Threads: as allot_range_alloc.
 /// Cost: proportional to the number of free ranges, times a logarithm.
 ALLOT_API bool allot_range_validate(const allot_range *range);
+/// Whether a block is worth moving: copied to a new block, and freed. It is, if
+/// its slab is used sparsely, other slabs of its size have room, and new blocks
+/// do not come from it. A program that moves such blocks, pass by pass until
+/// there are none, gives the memory between them back. The copy should not come
+/// from the thread's cache, nor the old block go there: jemalloc's mallocx and
+/// dallocx with MALLOCX_TCACHE_NONE see to that, or mallctl's
+/// thread.tcache.enabled.
+///
+///   ptr   a block, or any address
+///
+/// Returns true if it is; false for large blocks and for what is no block.
+/// Threads: any, the caller owns the block.
+/// Cost: constant, and now and then a walk over all slabs: at most ten times a
+/// second, and once for as many calls as there are slabs.
+ALLOT_API bool allot_defrag_hint(const void *ptr);
+
+// ---- The system's limits -----------------------------------------------------
+
+#define ALLOT_UNLIMITED UINT64_MAX
+#define ALLOT_NOT_AVAILABLE (UINT64_MAX - 1)
+#define ALLOT_STALL_NOT_AVAILABLE UINT32_MAX
+
+/// What the kernel lets the process's control group have, of either version, and
+/// how long its processes wait for memory (PSI). Each figure may be unlimited or
+/// not available, which are different: a group may have no such file, the kernel
+/// may not count.
+struct allot_pressure {
+    size_t size_bytes;     ///< in: sizeof(struct allot_pressure). Set by the caller
+    uint32_t version;      ///< of this struct: 1
+    uint32_t unused;       ///< 0
+    uint64_t limit_bytes;  ///< memory.max of the group itself, not of those above it;
+                           ///< ALLOT_UNLIMITED, ALLOT_NOT_AVAILABLE
+    uint64_t used_bytes;   ///< memory.current; ALLOT_NOT_AVAILABLE
+    uint32_t some_avg10;   ///< of the last 10 s, the part in which some process waited for
+                           ///< memory, in hundredths of a percent; ALLOT_STALL_NOT_AVAILABLE
+    uint32_t full_avg10;   ///< likewise, in which all did
+};
+
+/// Read the limits and the pressure that the kernel reports. Nothing is kept from
+/// one call to the next.
+///
+///   pressure   its size_bytes is set by the caller
+///
+/// Returns true. False with errno = EINVAL if size_bytes is not the size of any
+/// version; with the error of opening /proc/self/cgroup if that cannot be read
+/// (ENOENT: there is no /proc); nothing has changed.
+/// Threads: any. Signals: no. fork: safe in the child. Cost: five files.
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
+ALLOT_API bool allot_pressure(struct allot_pressure *pressure);
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
 
 // ---- Options -----------------------------------------------------------------
 

@@ -34,8 +34,11 @@ NOINLINE void *alloc_class_slow(unsigned kind, bool *is_zero) {
             alloc_count(&cache->malloc_calls);
         }
         // A new thread may have got the cache of an old one.
-        block = cache_pop(cache, kind);
-        block = block != NULL ? block : cache_refill(cache, kind, is_zero);
+        block = cache->is_bypassed ? NULL : cache_pop(cache, kind);
+        if (block == NULL) {
+            block = cache->is_bypassed ? cache_take_past(cache, kind, is_zero)
+                                       : cache_refill(cache, kind, is_zero);
+        }
     }
     errno = saved;
     return block != NULL ? block : alloc_out_of_memory();
@@ -54,6 +57,7 @@ static void *alloc_large(size_t size_bytes, size_t align_bytes, bool *is_zero) {
     if (life_is_ready()) {
         unsigned shard = cache != NULL ? cache->shard : 0;
         block = large_take(KIND_LARGE, shard, size_bytes, align_bytes, is_zero);
+        cache_account(cache, block != NULL ? large_good_size(size_bytes) : 0, 0);
     }
     errno = saved;
     return block != NULL ? block : alloc_out_of_memory();
@@ -104,6 +108,23 @@ static void *alloc_aligned(size_t align_bytes, size_t size_bytes, bool *is_zero)
     }
     void *block = cache_pop(cache_self, kind);
     return block != NULL ? block : alloc_class_slow(kind, is_zero);
+}
+
+void *alloc_uncached(size_t align_bytes, size_t size_bytes) {
+    bool is_zero = false;
+    int saved = errno;
+    unsigned kind = 0;
+    if (size_bytes <= LARGE_MAX_BYTES && life_is_ready()) {
+        kind = align_bytes > 1                    ? sizeclass_of_aligned(align_bytes, size_bytes)
+               : size_bytes <= SIZECLASS_SPAN_MAX ? sizeclass_of(size_bytes)
+                                                  : 0;
+    }
+    if (kind == 0) {
+        return alloc_aligned(align_bytes, size_bytes, &is_zero);
+    }
+    void *block = cache_take_past(life_cache(), kind, &is_zero);
+    errno = saved;
+    return block != NULL ? block : alloc_out_of_memory();
 }
 
 void *allot_malloc(size_t size_bytes) {

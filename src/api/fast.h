@@ -21,6 +21,10 @@ void *alloc_class_slow(unsigned kind, bool *is_zero);
 
 void free_slow(void *block);
 
+// The same past the thread's cache.
+void *alloc_uncached(size_t align_bytes, size_t size_bytes);
+void free_uncached(void *block);
+
 // With a look at whether the block can have had that size.
 void free_checked(void *block, size_t align_bytes, size_t size_bytes);
 

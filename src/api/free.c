@@ -21,6 +21,8 @@ static void free_count(struct cache *cache) {
 static void free_class(struct cache *cache, unsigned kind, void *block) {
     if (UNLIKELY(cache == NULL)) {
         cache_give_uncached(kind, block);
+    } else if (UNLIKELY(cache->is_bypassed)) {
+        cache_give_past(cache, kind, block);
     } else if (!cache_push(cache, kind, block)) {
         cache_push_slow(cache, kind, block);
     }
@@ -51,10 +53,25 @@ NOINLINE void free_slow(void *block) {
         free_class(cache, kind, block);
     } else if (kind == KIND_LARGE && large_is_block(block)) {
         free_count(cache);
+        cache_account(cache, 0, large_usable_bytes(block));
         large_give(block);
     } else {
         free_stranger(block);
     }
+    errno = saved;
+}
+
+void free_uncached(void *block) {
+    size_t granule = region_granule(block);
+    unsigned kind = region_contains(granule) ? region_kind(granule) : KIND_NONE;
+    struct cache *cache = kind >= KIND_CLASS_FIRST ? life_cache() : NULL;
+    if (cache == NULL) {
+        free_slow(block);
+        return;
+    }
+    int saved = errno;
+    free_count(cache);
+    cache_give_past(cache, kind, block);
     errno = saved;
 }
 

@@ -38,9 +38,22 @@ static bool realloc_fits(size_t usable_bytes, size_t size_bytes, unsigned kind) 
     return size_bytes >= usable_bytes / 2 || sizeclass_of(size_bytes) == kind;
 }
 
+static void realloc_account(size_t before_bytes, size_t after_bytes) {
+    bool grew = after_bytes > before_bytes;
+    cache_account(registry_find(), grew ? after_bytes - before_bytes : 0,
+                  grew ? 0 : before_bytes - after_bytes);
+}
+
+static bool realloc_resize(void *block, size_t size_bytes) {
+    size_t before = large_usable_bytes(block);
+    bool is_done = large_resize(block, size_bytes);
+    realloc_account(before, large_usable_bytes(block));
+    return is_done;
+}
+
 // A span may have free memory behind it.
 static bool realloc_span(void *block, unsigned kind, size_t size_bytes) {
-    return sizeclass_is_span(kind) && large_resize(block, size_bytes);
+    return sizeclass_is_span(kind) && realloc_resize(block, size_bytes);
 }
 
 static void *realloc_copy(void *block, size_t usable_bytes, size_t size_bytes) {
@@ -58,13 +71,14 @@ static void *realloc_copy(void *block, size_t usable_bytes, size_t size_bytes) {
 static void *realloc_large(void *block, size_t size_bytes) {
     size_t usable = large_usable_bytes(block);
     bool becomes_small = size_bytes <= SIZECLASS_SPAN_MAX && size_bytes < usable / 2;
-    if (!becomes_small && large_resize(block, size_bytes)) {
+    if (!becomes_small && realloc_resize(block, size_bytes)) {
         return block;
     }
     if (size_bytes > usable) {
         struct cache *cache = life_cache();
         void *moved = large_move(block, cache != NULL ? cache->shard : 0, size_bytes);
         if (moved != NULL) {
+            realloc_account(usable, large_usable_bytes(moved));
             return moved;
         }
     }
@@ -141,7 +155,7 @@ bool allot_expand(void *block, size_t size_bytes) {
     case REALLOC_CLASS:
         return size_bytes <= sizeclass_table[kind].size_bytes ||
                (size_bytes <= LARGE_MAX_BYTES && realloc_span(block, kind, size_bytes));
-    case REALLOC_LARGE: return size_bytes <= LARGE_MAX_BYTES && large_resize(block, size_bytes);
+    case REALLOC_LARGE: return size_bytes <= LARGE_MAX_BYTES && realloc_resize(block, size_bytes);
     case REALLOC_HEAP:
     case REALLOC_FOREIGN: return size_bytes <= allot_usable_size(block);
     case REALLOC_BAD: misuse_pointer("expand", block); break;

@@ -150,6 +150,31 @@ static bool cache_open(struct cache *cache, unsigned kind) {
            cache_resize_stack(cache, kind, sizeclass_table[kind].slots_first);
 }
 
+// ---- What the thread took and gave
+
+static unsigned cache_fill(const struct cache *cache, unsigned kind) {
+    return cache->bins[kind].limit > 0 ? (unsigned)(cache->top[kind] - cache_bottom(cache, kind))
+                                       : 0;
+}
+
+static void cache_settle_bin(struct cache *cache, unsigned kind) {
+    struct cache_bin *bin = &cache->bins[kind];
+    size_t size = sizeclass_table[kind].size_bytes;
+    unsigned fill = cache_fill(cache, kind);
+    if (fill < bin->settled) {
+        cache_account(cache, (bin->settled - fill) * size, 0);
+    } else {
+        cache_account(cache, 0, (fill - bin->settled) * size);
+    }
+    bin->settled = (uint8_t)fill;
+}
+
+void cache_settle(struct cache *cache) {
+    for (unsigned k = SIZECLASS_FIRST; k < SIZECLASS_END; k++) {
+        cache_settle_bin(cache, k);
+    }
+}
+
 // ---- Give back
 
 static void cache_give(struct cache *cache, unsigned kind, void *const *blocks, unsigned count) {
@@ -170,9 +195,11 @@ static void cache_flush(struct cache *cache, unsigned kind, unsigned count) {
     if (count == 0) {
         return;
     }
+    cache_settle_bin(cache, kind);
     memcpy(blocks, bottom + 1, count * sizeof *blocks);
     memmove(bottom + 1, bottom + 1 + count, (have - count) * sizeof *blocks);
     cache_set_top(cache, kind, cache->top[kind] - count);
+    cache->bins[kind].settled = (uint8_t)(have - count);
     cache_give(cache, kind, blocks, count);
     cache_count(&cache->flush_calls, 1);
 }
@@ -260,6 +287,7 @@ void cache_push_slow(struct cache *cache, unsigned kind, void *block) {
     cache_housekeep(cache);
     bin->was_given = true;
     if (cache_is_guest(bin) || !cache_open(cache, kind)) {
+        cache_account(cache, 0, sizeclass_table[kind].size_bytes);
         cache_give(cache, kind, &block, 1);
         return;
     }
@@ -301,19 +329,54 @@ static unsigned cache_want(struct cache *cache, unsigned kind) {
     return want;
 }
 
+void *cache_take_uncached(unsigned kind, bool *is_zero) {
+    if (sizeclass_is_span(kind)) {
+        return large_take(kind, 0, sizeclass_table[kind].size_bytes, 1, is_zero);
+    }
+    void *block[1];
+    return slab_take_common(kind, 0, 0, block + 1, 1) == 1 ? block[0] : NULL;
+}
+
+void cache_give_uncached(unsigned kind, void *block) {
+    if (sizeclass_is_slab(kind)) {
+        slab_give(kind, &block, 1, 0);
+    } else if (large_is_block(block)) {
+        large_give(block);
+    } else {
+        slab_fault(block, SLAB_BAD_POINTER);
+    }
+}
+
+void *cache_take_past(struct cache *cache, unsigned kind, bool *is_zero) {
+    if (cache == NULL) {
+        return cache_take_uncached(kind, is_zero);
+    }
+    size_t size = sizeclass_table[kind].size_bytes;
+    void *block[1] = {NULL};
+    if (sizeclass_is_span(kind)) {
+        block[0] = large_take(kind, cache->shard, size, 1, is_zero);
+    } else {
+        slab_take_common(kind, cache->shard, cache->number, block + 1, 1);
+    }
+    cache_account(cache, block[0] != NULL ? size : 0, 0);
+    return block[0];
+}
+
+void cache_give_past(struct cache *cache, unsigned kind, void *block) {
+    cache_account(cache, 0, sizeclass_table[kind].size_bytes);
+    cache_give_uncached(kind, block);
+}
+
 void *cache_refill(struct cache *cache, unsigned kind, bool *is_zero) {
     struct cache_bin *bin = &cache->bins[kind];
     cache_housekeep(cache);
     bin->was_taken = true;
-    if (!sizeclass_is_slab(kind)) {
-        return large_take(kind, cache->shard, sizeclass_table[kind].size_bytes, 1, is_zero);
-    }
     bool shares_line = sizeclass_table[kind].size_bytes < CACHE_LINE_BYTES;
-    if ((!shares_line && cache_is_guest(bin)) || !cache_open(cache, kind)) {
-        void *block[1];
-        return slab_take_common(kind, cache->shard, cache->number, block + 1, 1) == 1 ? block[0]
-                                                                                      : NULL;
+    if (!sizeclass_is_slab(kind) || (!shares_line && cache_is_guest(bin)) ||
+        !cache_open(cache, kind)) {
+        return cache_take_past(cache, kind, is_zero);
     }
+    cache_settle_bin(cache, kind);
     if (bin->has_flushed) {
         bin->has_flushed = false;  // a larger stack would have helped
         cache_widen(cache, kind);
@@ -333,25 +396,9 @@ void *cache_refill(struct cache *cache, unsigned kind, bool *is_zero) {
         return NULL;
     }
     cache_set_top(cache, kind, bottom + count - 1);
+    bin->settled = (uint8_t)(count - 1);
+    cache_account(cache, sizeclass_table[kind].size_bytes, 0);
     return bottom[count];
-}
-
-void *cache_take_uncached(unsigned kind, bool *is_zero) {
-    if (sizeclass_is_span(kind)) {
-        return large_take(kind, 0, sizeclass_table[kind].size_bytes, 1, is_zero);
-    }
-    void *block[1];
-    return slab_take_common(kind, 0, 0, block + 1, 1) == 1 ? block[0] : NULL;
-}
-
-void cache_give_uncached(unsigned kind, void *block) {
-    if (sizeclass_is_slab(kind)) {
-        slab_give(kind, &block, 1, 0);
-    } else if (large_is_block(block)) {
-        large_give(block);
-    } else {
-        slab_fault(block, SLAB_BAD_POINTER);
-    }
 }
 
 // ---- Looking
@@ -366,6 +413,7 @@ void cache_add_stats(const struct cache *cache, struct cache_stats *stats) {
         size_t count = limit > 0 && room < limit ? limit - 1 - room : 0;
         stats->blocks += count;
         stats->bytes += count * sizeclass_table[k].size_bytes;
+        stats->slab_bytes += sizeclass_is_slab(k) ? count * sizeclass_table[k].size_bytes : 0;
     }
 }
 

@@ -39,8 +39,16 @@ struct cache_bin {
     uint8_t slots_log2;  // slots that the stack has
     uint8_t want;        // blocks of the last refill
     uint8_t flush_count;
-    bool has_flushed;           // since the last refill
-    bool was_taken, was_given;  // refilled, flushed since the last scavenge
+    uint8_t settled;       // blocks in the stack when they were last accounted for
+    bool has_flushed : 1;  // since the last refill
+    bool was_taken : 1;    // refilled since the last scavenge
+    bool was_given : 1;    // flushed since the last scavenge
+};
+
+// What a thread has taken and given, in bytes: both only grow, each is at least
+// what is shown, and their difference is exact after cache_settle.
+struct cache_use {
+    uint64_t allocated_bytes, freed_bytes;
 };
 
 struct cache {
@@ -48,6 +56,7 @@ struct cache {
     void **end[SIZECLASS_END];
     uint8_t direct[SIZECLASS_DIRECT_MAX + 1];  // size to class: a copy beside the stacks
     bool is_counting;                          // every call takes the slow path
+    bool is_bypassed;                          // likewise, and past the stacks
     uint16_t number;                           // of the thread, from 1
     uint16_t shard;
     uint32_t slow_count;  // since the last scavenge
@@ -61,6 +70,7 @@ struct cache {
     _Atomic(uint16_t) turn;                  // threads that had this record  [registry]
     _Atomic(uint64_t) malloc_calls, free_calls, large_calls;  // counted if is_counting
     _Atomic(uint64_t) refill_calls, flush_calls, remote_blocks;
+    struct cache_use use;  // [owner]
     struct cache_bin bins[SIZECLASS_END];
 };
 
@@ -114,8 +124,26 @@ void cache_empty(struct cache *cache);
 void *cache_take_uncached(unsigned kind, bool *is_zero);
 void cache_give_uncached(unsigned kind, void *block);
 
+// A block past the stacks of the thread's cache, which may be NULL.
+void *cache_take_past(struct cache *cache, unsigned kind, bool *is_zero);
+void cache_give_past(struct cache *cache, unsigned kind, void *block);
+
+// The thread took or gave so many bytes otherwise than through its stacks.
+static ALWAYS_INLINE void cache_account(struct cache *cache, size_t taken_bytes,
+                                        size_t given_bytes) {
+    if (cache != NULL) {
+        cache->use.allocated_bytes += taken_bytes;
+        cache->use.freed_bytes += given_bytes;
+    }
+}
+
+// Accounts for what went through the stacks: what a class has less than the last
+// time was allocated, what it has more was freed. Slow paths do so for theirs.
+void cache_settle(struct cache *cache);
+
 struct cache_stats {
     uint64_t bytes, blocks;
+    uint64_t slab_bytes;  // of them in slabs
 };
 void cache_add_stats(const struct cache *cache, struct cache_stats *stats);
 

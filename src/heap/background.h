@@ -5,12 +5,18 @@
 #ifndef ALLOT_HEAP_BACKGROUND_H
 #define ALLOT_HEAP_BACKGROUND_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 void background_set_period(uint64_t period_ms);
 
-// Starts the thread. Without memory or permission for it, nothing happens.
-void background_start(void);
+// Starts the thread, if it does not run. False without memory or permission for it.
+bool background_start(void);
+
+// It ends within a period.
+void background_stop(void);
+
+bool background_is_running(void);
 
 // In the child of a fork: starts it again, if it was started before.
 void background_resume(void);

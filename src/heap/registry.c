@@ -165,6 +165,8 @@ static struct cache *registry_start(void) {
         return NULL;
     }
     cache->is_counting = registry_state.is_counting;
+    cache->is_bypassed = false;
+    cache->use = (struct cache_use){0, 0};
     registry_own = cache;
     if (!cache->is_counting) {
         cache_self = cache;
@@ -209,6 +211,15 @@ bool registry_is_alive(uint64_t thread_id) {
                                 thread_id >> REGISTRY_ADDRESS_BITS;
 }
 
+void registry_bypass(bool is_bypassed) {
+    struct cache *cache = registry_own;
+    if (cache != NULL && cache->is_bypassed != is_bypassed) {
+        cache_empty(cache);
+        cache->is_bypassed = is_bypassed;
+        cache_self = is_bypassed || cache->is_counting ? &cache_none : cache;
+    }
+}
+
 // ---- Exit
 
 static void registry_thread_exit(void *context) {
@@ -224,7 +235,8 @@ static void registry_thread_exit(void *context) {
     registry_own = NULL;
     cache_self = &cache_none;
     atomic_fetch_add_explicit(&cache->turn, 1, memory_order_release);
-    struct cache_stats cached = {0, 0};
+    cache_settle(cache);  // for the next owner
+    struct cache_stats cached = {0};
     cache_add_stats(cache, &cached);
     lock_take(&registry_state.lock);
     bool is_parked =

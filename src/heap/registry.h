@@ -34,6 +34,10 @@ uint64_t registry_thread_id(void);
 // happened before.
 bool registry_is_alive(uint64_t thread_id);
 
+// Whether the calling thread goes past its cache, which is emptied; it must have
+// one.
+void registry_bypass(bool is_bypassed);
+
 // Every malloc and free of threads that start from now on takes the slow path
 // and is counted.
 void registry_set_counting(bool is_counting);

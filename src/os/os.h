@@ -78,7 +78,10 @@ void os_wait(void *word, uint32_t value);
 void os_wake_one(void *word);
 
 void os_write(int fd, const char *text, size_t length);
-int os_duplicate(int fd);              // above the standard ones; -1 if not possible
+int os_duplicate(int fd);  // above the standard ones; -1 if not possible
+// Reads a part of a file. Returns the bytes that were read, and ends the text with
+// a NUL behind them; or minus an errno value.
+long os_read_file(const char *path, char *text, size_t size_bytes, size_t offset_bytes);
 int os_open_append(const char *path);  // -1 if not possible
 void os_close(int fd);
 int os_process_id(void);

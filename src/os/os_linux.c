@@ -181,18 +181,22 @@ size_t os_address_space_limit(void) {
     return known ? (size_t)limit.rlim_cur : SIZE_MAX;
 }
 
+long os_read_file(const char *path, char *text, size_t size_bytes, size_t offset_bytes) {
+    long fd = OS_CALL(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return fd;
+    }
+    long length = OS_CALL(SYS_pread64, fd, (long)text, (long)size_bytes - 1, (long)offset_bytes);
+    os_close((int)fd);
+    text[length > 0 ? length : 0] = 0;
+    return length;
+}
+
 size_t os_resident_bytes(void) {
     char text[128];
-    long length = -1;
-    long fd = OS_CALL(SYS_openat, AT_FDCWD, (long)"/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        length = OS_CALL(SYS_read, fd, (long)text, sizeof text - 1);
-        os_close((int)fd);
-    }
-    if (length <= 0) {
+    if (os_read_file("/proc/self/statm", text, sizeof text, 0) <= 0) {
         return 0;
     }
-    text[length] = 0;
     const char *at = strchr(text, ' ');
     uint64_t pages = 0;
     if (at == NULL) {

@@ -644,6 +644,39 @@ void slab_read_stats(struct slab_stats *stats) {
     pageheap_let_go();
 }
 
+static void slab_add_class(unsigned kind, uint32_t slab, void *context) {
+    struct slab_class_stats *stats = (struct slab_class_stats *)context + (kind - SIZECLASS_FIRST);
+    const struct sizeclass *class = &sizeclass_table[kind];
+    unsigned free = slab_count_free(class, slab);
+    free = free < class->block_count ? free : class->block_count;
+    stats->slab_count++;
+    stats->nonfull_count += free > 0;
+    stats->taken_blocks += class->block_count - free;
+    stats->nonfull_free += free;
+}
+
+void slab_read_classes(struct slab_class_stats *stats) {
+    memset(stats, 0, SIZECLASS_SLABS * sizeof *stats);
+    pageheap_hold();
+    slab_each(slab_add_class, stats);
+    pageheap_let_go();
+}
+
+bool slab_look_at(struct slab_look *look, const void *block) {
+    size_t granule = region_granule(block);
+    if (!region_contains(granule)) {
+        return false;
+    }
+    look->kind = region_kind(granule);
+    if (!sizeclass_is_slab(look->kind) || !slab_is_taken(look->kind, block)) {
+        return false;
+    }
+    uint32_t slab = slab_find(look->kind, block).slab;
+    look->free_count = slab_count_free(&sizeclass_table[look->kind], slab);
+    look->is_partial = slab_state_of(slab_load_state(region_span(slab))) == SPAN_PARTIAL;
+    return true;
+}
+
 void slab_init(slab_report *report) {
     slab_state.report = report;
 }

@@ -107,6 +107,25 @@ struct slab_stats {
 // Walks all slabs.
 void slab_read_stats(struct slab_stats *stats);
 
+// Of one class.
+struct slab_class_stats {
+    uint64_t slab_count, nonfull_count;  // slabs; those of them with free blocks
+    uint64_t taken_blocks;               // by threads, their caches included
+    uint64_t nonfull_free;               // free blocks, all in the nonfull slabs
+};
+
+// Walks all slabs; `stats` has SIZECLASS_SLABS entries.
+void slab_read_classes(struct slab_class_stats *stats);
+
+struct slab_look {
+    unsigned kind;
+    unsigned free_count;  // blocks of the slab that are free
+    bool is_partial;      // nobody takes from it, and it has free blocks
+};
+
+// The slab around a block that is in use. False: the address is none of a slab's.
+bool slab_look_at(struct slab_look *look, const void *block);
+
 // In the child of a fork: locks and lists are reset; slabs are found again by
 // slab_relist.
 void slab_repair(void);

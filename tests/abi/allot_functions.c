@@ -292,6 +292,28 @@ static void blocks_of_both_families_mix(void) {
 }
 #endif
 
+// The group may be anything; what is said of it has to fit together.
+static void the_pressure_is_what_the_kernel_may_say(void) {
+    struct allot_pressure pressure = {.size_bytes = 1};
+    errno = 0;
+    CHECK(!allot_pressure(&pressure));
+    CHECK_INT(errno, ==, EINVAL);
+    pressure.size_bytes = sizeof(pressure);
+    if (!allot_pressure(&pressure)) {
+        CHECK_SKIP("no /proc/self/cgroup: %s", strerror(errno));
+    }
+    CHECK_UINT(pressure.version, ==, 1);
+    CHECK_UINT(pressure.used_bytes, !=, ALLOT_UNLIMITED);
+    if (pressure.used_bytes != ALLOT_NOT_AVAILABLE) {
+        CHECK_UINT(pressure.used_bytes, >, 0);
+    }
+    CHECK_UINT(pressure.limit_bytes, >, 0);
+    if (pressure.some_avg10 != ALLOT_STALL_NOT_AVAILABLE) {
+        CHECK_UINT(pressure.some_avg10, <=, 10000);
+        CHECK_UINT(pressure.full_avg10, <=, pressure.some_avg10);
+    }
+}
+
 static const struct check_case cases[] = {
     CHECK_CASE(the_version_is_the_headers),
     CHECK_CASE(is_active_tells_whose_malloc_it_is),
@@ -311,6 +333,7 @@ static const struct check_case cases[] = {
 #ifndef USE_ALLOT_API
     CHECK_CASE(blocks_of_both_families_mix),
 #endif
+    CHECK_CASE(the_pressure_is_what_the_kernel_may_say),
 };
 
 CHECK_MAIN(cases)

@@ -39,6 +39,47 @@ static const char *const cxx_names[] = {
     "_ZdaPvmSt11align_val_t",
 };
 
+// As programs that were built for jemalloc know them.
+static const char *const jemalloc_names[] = {
+    "mallocx",
+    "rallocx",
+    "xallocx",
+    "sallocx",
+    "nallocx",
+    "dallocx",
+    "sdallocx",
+    "mallctl",
+    "mallctlnametomib",
+    "mallctlbymib",
+    "malloc_stats_print",
+    "malloc_conf",
+    "malloc_message",
+    "get_defrag_hint",
+    "je_malloc",
+    "je_calloc",
+    "je_realloc",
+    "je_free",
+    "je_aligned_alloc",
+    "je_memalign",
+    "je_posix_memalign",
+    "je_valloc",
+    "je_malloc_usable_size",
+    "je_mallocx",
+    "je_rallocx",
+    "je_xallocx",
+    "je_sallocx",
+    "je_nallocx",
+    "je_dallocx",
+    "je_sdallocx",
+    "je_mallctl",
+    "je_mallctlnametomib",
+    "je_mallctlbymib",
+    "je_malloc_stats_print",
+    "je_malloc_conf",
+    "je_malloc_message",
+    "je_get_defrag_hint",
+};
+
 static const char *const allot_names[] = {
     "allot_malloc",
     "allot_calloc",
@@ -87,6 +128,8 @@ static const char *const allot_names[] = {
     "allot_range_metadata_bytes",
     "allot_range_walk",
     "allot_range_validate",
+    "allot_defrag_hint",
+    "allot_pressure",
 };
 
 static const char *file_of(const char *name) {
@@ -117,6 +160,10 @@ static void every_cxx_operator_is_this_librarys(void) {
     check_all(cxx_names, sizeof(cxx_names) / sizeof(cxx_names[0]));
 }
 
+static void every_name_of_jemalloc_is_this_librarys(void) {
+    check_all(jemalloc_names, sizeof(jemalloc_names) / sizeof(jemalloc_names[0]));
+}
+
 static void every_allot_name_is_exported(void) {
     check_all(allot_names, sizeof(allot_names) / sizeof(allot_names[0]));
 }
@@ -128,6 +175,7 @@ static void the_library_knows_that_it_is_in_force(void) {
 static const struct check_case cases[] = {
     CHECK_CASE(every_c_name_is_this_librarys),
     CHECK_CASE(every_cxx_operator_is_this_librarys),
+    CHECK_CASE(every_name_of_jemalloc_is_this_librarys),
     CHECK_CASE(every_allot_name_is_exported),
     CHECK_CASE(the_library_knows_that_it_is_in_force),
 };

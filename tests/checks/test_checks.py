@@ -194,9 +194,14 @@ class Limits(Tree):
         self.finds("check-limits", "801 lines")
 
     def test_a_large_library_is_found(self):
-        for number in range(10):
+        for number in range(11):
             self.write(f"src/slab/part{number}.c", "//\n" * 700)
-        self.finds("check-limits", "src/ without face/ and range/: 70")
+        self.finds("check-limits", "the core: 77")
+
+    def test_a_large_part_of_the_library_is_found(self):
+        for number in range(5):
+            self.write(f"src/heap/heap{number}.c", "//\n" * 700)
+        self.finds("check-limits", "heaps: 3500 lines, more than")
 
 
 class Docs(Tree):

@@ -293,6 +293,22 @@ int os_duplicate(int fd) {
     return fd;
 }
 
+// Files are given as pairs of a path and a text.
+long os_read_file(const char *path, char *text, size_t size_bytes, size_t offset_bytes) {
+    text[0] = 0;
+    for (const char *const *at = os_fake.files; at != NULL && *at != NULL; at += 2) {
+        if (strcmp(at[0], path) == 0) {
+            size_t length = strlen(at[1]);
+            size_t from = offset_bytes < length ? offset_bytes : length;
+            size_t count = length - from < size_bytes - 1 ? length - from : size_bytes - 1;
+            memcpy(text, at[1] + from, count);
+            text[count] = 0;
+            return (long)count;
+        }
+    }
+    return -ENOENT;
+}
+
 int os_open_append(const char *path) {
     (void)path;
     return -1;

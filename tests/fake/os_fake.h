@@ -43,6 +43,7 @@ struct os_fake {
     unsigned cpu_count;
     _Atomic(uint64_t) now_ms;
     const char *const *environment;  // "NAME=value", NULL at the end
+    const char *const *files;        // path, text, path, text, NULL
 };
 extern struct os_fake os_fake;
 

@@ -369,6 +369,44 @@ static void random_use_survives_every_failure(void) {
     assert_non_null(take(cache, sizeclass_of(64)));
 }
 
+// Random blocks of five classes: after cache_settle the difference is what is held,
+// whatever went through stacks, past them, or back on request.
+static void what_was_taken_less_what_was_given_is_what_is_held(void) {
+    enum { SLOTS = 600 };
+    static struct {
+        void *block;
+        unsigned kind;
+    } slots[SLOTS];
+    static const size_t sizes[] = {8, 48, 700, 9000, 60000};
+    struct check_random random = {check_seed()};
+    struct cache *cache = start();
+    uint64_t bytes = 0;
+    struct cache_use last = {0, 0};
+    for (int i = 0; i < 60000; i++) {
+        unsigned at = (unsigned)check_random_below(&random, SLOTS);
+        if (slots[at].block != NULL) {
+            give(cache, slots[at].kind, slots[at].block);
+            bytes -= sizeclass_table[slots[at].kind].size_bytes;
+            slots[at].block = NULL;
+        } else {
+            slots[at].kind = sizeclass_of(sizes[check_random_below(&random, 5)]);
+            slots[at].block = take(cache, slots[at].kind);
+            assert_non_null(slots[at].block);
+            bytes += sizeclass_table[slots[at].kind].size_bytes;
+        }
+        if (i % 7000 == 6999) {
+            cache_empty(cache);
+        }
+        if (i % 100 == 0) {
+            cache_settle(cache);
+            assert_int_equal(cache->use.allocated_bytes - cache->use.freed_bytes, bytes);
+            assert_true(cache->use.allocated_bytes >= last.allocated_bytes);
+            assert_true(cache->use.freed_bytes >= last.freed_bytes);
+            last = cache->use;
+        }
+    }
+}
+
 static const struct unit_case cases[] = {
     UNIT(every_stack_of_no_cache_is_empty_and_full),
     UNIT(a_refill_hands_out_the_lowest_address_first),
@@ -385,6 +423,7 @@ static const struct unit_case cases[] = {
     UNIT(a_block_freed_twice_is_reported_when_it_leaves),
     UNIT(a_pointer_into_a_span_is_reported),
     UNIT(threads_without_a_cache_are_served),
+    UNIT(what_was_taken_less_what_was_given_is_what_is_held),
     UNIT(blocks_of_a_lost_thread_are_salvaged),
     UNIT(blocks_stay_apart_when_there_is_no_memory_for_stacks),
     UNIT_WITH_FAILURES(random_use_survives_every_failure),
