@@ -417,7 +417,7 @@ static bool heap_set_classes(struct allot_heap *heap, const struct heap_request 
     if (request->classes == NULL) {
         return true;
     }
-    struct sizeclass *classes = heapstack_take_page();
+    struct sizeclass *classes = heapstack_take_page(HEAPSTACK_OTHER);
     if (classes == NULL) {
         return false;
     }
@@ -465,12 +465,12 @@ static void heap_end(struct allot_heap *heap) {
     while (heap->pages != NULL) {
         void *page = heap->pages;
         heap->pages = *(void **)page;
-        heapstack_give_page(page);
+        heapstack_give_page(page, HEAPSTACK_OTHER);
     }
     if (heap->own_classes != NULL) {
-        heapstack_give_page(heap->own_classes);
+        heapstack_give_page(heap->own_classes, HEAPSTACK_OTHER);
     }
-    heapstack_give_page(heap);
+    heapstack_give_page(heap, HEAPSTACK_RECORD);
 }
 
 static void heap_link(struct allot_heap *heap) {
@@ -527,7 +527,7 @@ static void heap_set_name(struct allot_heap *heap, const char *name) {
 
 int heap_create(struct allot_heap **result, const struct heap_request *request) {
     uint64_t self = registry_thread_id();
-    struct allot_heap *heap = self != 0 ? heapstack_take_page() : NULL;
+    struct allot_heap *heap = self != 0 ? heapstack_take_page(HEAPSTACK_RECORD) : NULL;
     if (heap == NULL) {
         return ENOMEM;
     }

@@ -20,31 +20,31 @@ struct heap_stacks heap_no_stacks = {
 
 static struct {
     struct lock lock;
-    void *first;  // out of use, linked by the first word
+    void *first[HEAPSTACK_USES];  // out of use, linked by the first word
 } heapstack_pages;
 
 // ---- Pages
 
-void *heapstack_take_page(void) {
+void *heapstack_take_page(enum heapstack_use use) {
     lock_take(&heapstack_pages.lock);
-    void *page = heapstack_pages.first;
+    void *page = heapstack_pages.first[use];
     if (page != NULL) {
-        heapstack_pages.first = *(void **)page;
+        heapstack_pages.first[use] = *(void **)page;
     }
     lock_give(&heapstack_pages.lock);
     return page != NULL ? page : region_take_meta(HEAP_PAGE_BYTES);
 }
 
-void heapstack_give_page(void *page) {
+void heapstack_give_page(void *page, enum heapstack_use use) {
     lock_take(&heapstack_pages.lock);
-    *(void **)page = heapstack_pages.first;
-    heapstack_pages.first = page;
+    *(void **)page = heapstack_pages.first[use];
+    heapstack_pages.first[use] = page;
     lock_give(&heapstack_pages.lock);
 }
 
 void heapstack_repair(void) {
     lock_reset(&heapstack_pages.lock);
-    heapstack_pages.first = NULL;
+    memset((void *)heapstack_pages.first, 0, sizeof heapstack_pages.first);
 }
 
 // ---- Stacks
@@ -61,7 +61,7 @@ static void **heapstack_take_slots(struct allot_heap *heap, unsigned slots_log2)
     }
     size_t bytes = sizeof(void *) << slots_log2;
     if ((size_t)(heap->bump_end - heap->bump) < bytes) {
-        void **page = heapstack_take_page();
+        void **page = heapstack_take_page(HEAPSTACK_OTHER);
         if (page == NULL) {
             return NULL;
         }

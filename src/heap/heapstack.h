@@ -9,10 +9,14 @@
 
 #include <stddef.h>
 
-// A page of memory for records, for a heap, its stacks or its classes; contents
-// indeterminate. NULL if there is none.
-void *heapstack_take_page(void);
-void heapstack_give_page(void *page);
+// A page that was a heap's record is never anything else: a free that comes too
+// late counts itself there.
+enum heapstack_use { HEAPSTACK_RECORD, HEAPSTACK_OTHER, HEAPSTACK_USES };
+
+// A page of memory for a heap, or for stacks or classes; contents indeterminate but
+// for what heap_clear leaves as it is, which is 0 at first. NULL if there is none.
+void *heapstack_take_page(enum heapstack_use use);
+void heapstack_give_page(void *page, enum heapstack_use use);
 
 // A block of the class; NULL: no memory.
 void *heapstack_pop(struct allot_heap *heap, unsigned kind);

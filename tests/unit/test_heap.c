@@ -459,6 +459,28 @@ struct visit {
     int error;
 };
 
+static void a_heap_is_exact_whatever_its_memory_was_before(void) {
+    static void *block[BLOCKS_MAX];
+    allot_heap *heap[64];
+    struct allot_heap_options options = plain();
+    allot_heap *first = create(&options);
+    for (size_t i = 0; i < BLOCKS_MAX; i++) {
+        block[i] = allot_heap_malloc(first, 16 + i % 1000);
+    }
+    for (size_t i = 0; i < BLOCKS_MAX; i++) {
+        allot_heap_free(first, block[i]);  // stacks grow and fill pages
+    }
+    UNIT_CHECK(allot_heap_destroy(first), ==, 0);
+    for (int i = 0; i < 64; i++) {
+        heap[i] = create(&options);
+        assert_non_null(allot_heap_malloc(heap[i], 16));
+        UNIT_CHECK(live(heap[i]), ==, 16);
+    }
+    for (int i = 0; i < 64; i++) {
+        UNIT_CHECK(allot_heap_destroy(heap[i]), ==, 0);
+    }
+}
+
 static void *free_all(void *context) {
     struct visit *visit = context;
     for (size_t i = 0; i < visit->count; i++) {
@@ -633,3 +655,4 @@ static const struct unit_case cases[] = {
 int main(int argc, char **argv) {
     return unit_main(cases, sizeof cases / sizeof cases[0], argc, argv);
 }
+    UNIT(a_heap_is_exact_whatever_its_memory_was_before),
