@@ -77,22 +77,30 @@ void heap_leave(struct allot_heap *heap) {
     }
 }
 
+static bool heap_try_adopt(struct allot_heap *heap, uint64_t self) {
+    uint64_t owner = atomic_load_explicit(&heap->owner, memory_order_relaxed);
+    bool is_free = owner == 0 || !registry_is_alive(owner);
+    return is_free && atomic_compare_exchange_strong_explicit(
+                          &heap->owner, &owner, self, memory_order_acquire, memory_order_relaxed);
+}
+
 int heap_adopt(struct allot_heap *heap) {
     uint64_t self = registry_thread_id();
-    uint64_t owner = atomic_load_explicit(&heap->owner, memory_order_relaxed);
     heap_touch(heap);
     if (heap->is_shared) {
         return EINVAL;
     }
-    if (owner == self && self != 0) {
+    if (self == 0) {
+        return EBUSY;
+    }
+    if (heap_is_owned_by(heap, self) || heap_try_adopt(heap, self)) {
         return 0;
     }
-    bool is_free = owner == 0 || !registry_is_alive(owner);
-    return self != 0 && is_free &&
-                   atomic_compare_exchange_strong_explicit(
-                       &heap->owner, &owner, self, memory_order_acquire, memory_order_relaxed)
-               ? 0
-               : EBUSY;
+    // A purge owns the heaps of nobody for moments, under this lock.
+    lock_take(&heap_state.lock);
+    bool is_ours = heap_try_adopt(heap, self);
+    lock_give(&heap_state.lock);
+    return is_ours ? 0 : EBUSY;
 }
 
 int heap_disown(struct allot_heap *heap) {

@@ -238,11 +238,45 @@ static void services_pass_between_threads_and_send_messages(void) {
     CHECK_INT(allot_heap_destroy(shared_heap), ==, 0);
 }
 
+// ---- Purged meanwhile
+
+static _Atomic(bool) purging_is_over;
+
+static void *purge_again_and_again(void *unused) {
+    while (!atomic_load(&purging_is_over)) {
+        allot_purge(ALLOT_PURGE_ALL, ALLOT_NO_DEADLINE);
+    }
+    return unused;
+}
+
+static void a_heap_of_nobody_can_be_adopted_while_others_purge(void) {
+    allot_heap *heap[64];
+    pthread_t other;
+    for (int i = 0; i < 64; i++) {
+        heap[i] = create(0, NULL, false);
+    }
+    start(&other, purge_again_and_again, NULL);
+    for (int round = 0; round < (CHECK_TSAN ? 20000 : 200000); round++) {
+        CHECK_INT(allot_heap_disown(heap[round % 64]), ==, 0);
+        if (round % 16 == 0) {
+            sched_yield();
+        }
+        CHECK_INT(allot_heap_adopt(heap[round % 64]), ==, 0);
+        allot_heap_free(heap[round % 64], allot_heap_malloc(heap[round % 64], 64));
+    }
+    atomic_store(&purging_is_over, true);
+    pthread_join(other, NULL);
+    for (int i = 0; i < 64; i++) {
+        CHECK_INT(allot_heap_destroy(heap[i]), ==, 0);
+    }
+}
+
 int main(int argc, char **argv) {
     static const struct check_case cases[] = {
         CHECK_CASE(a_heap_is_dropped_as_soon_as_others_have_freed),
         CHECK_CASE(a_tree_of_a_thousand_heaps_keeps_every_limit),
         CHECK_CASE(services_pass_between_threads_and_send_messages),
+        CHECK_CASE(a_heap_of_nobody_can_be_adopted_while_others_purge),
     };
     check_seed();  // before there are threads
     return check_main(cases, sizeof cases / sizeof cases[0], argc, argv);
