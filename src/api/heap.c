@@ -6,6 +6,7 @@
 #include "api/misuse.h"
 #include "base/bits.h"
 #include "heap/heapstack.h"
+#include "heap/registry.h"
 #include "os/check.h"
 #include "page/region.h"
 #include "slab/large.h"
@@ -122,12 +123,19 @@ static NOINLINE void *heap_malloc_slow(struct allot_heap *heap, size_t align_byt
     return block;
 }
 
+static ALWAYS_INLINE bool heap_is_own(const struct allot_heap *heap) {
+    return atomic_load_explicit(&heap->owner, memory_order_relaxed) == registry_id;
+}
+
 // A block from the stack of its class, if neither a limit nor a new peak is in
 // the way. A heap that others share or whose tree has limits has no stacks here.
 static ALWAYS_INLINE void *heap_malloc_fast(struct allot_heap *heap, size_t size_bytes) {
     size_t kind = heap->direct[size_bytes];
     struct heap_stacks *stacks = heap->stacks;
     int64_t room = COMPILER_LOAD(heap->room) - heap->classes[kind].size_bytes;
+    if (UNLIKELY(!heap_is_own(heap))) {
+        return NULL;
+    }
     void *block = *stacks->top[kind];
     if (UNLIKELY(block == NULL) || UNLIKELY(room < COMPILER_LOAD(heap->room_low))) {
         return NULL;
@@ -187,7 +195,7 @@ void *allot_heap_realloc(allot_heap *heap, void *ptr, size_t size_bytes) {
 static ALWAYS_INLINE bool heap_free_fast(struct allot_heap *heap, size_t kind, void *block) {
     struct heap_stacks *stacks = heap->stacks;
     void **top = stacks->top[kind];
-    if (UNLIKELY(top >= stacks->end[kind])) {
+    if (UNLIKELY(!heap_is_own(heap)) || UNLIKELY(top >= stacks->end[kind])) {
         return false;
     }
     top[1] = block;

@@ -90,6 +90,7 @@ struct allot_heap {
     int64_t room;      // bytes that may be allocated yet                     [owner]
     int64_t room_low;  // below it: the limit, or a new peak                  [owner]
     uint64_t malloc_calls, free_calls;  // others read them for statistics    [owner]
+    _Atomic(uint64_t) owner;            // registry_thread_id; 0: no one      [anyone]
 
     // Frees by others: how many are at work, and above HEAP_REMOTE_SHIFT the bytes
     // that the owner has not taken back into `room` yet.            [anyone, owner]
@@ -97,7 +98,6 @@ struct allot_heap {
     _Atomic(uint64_t) remote_blocks;
     _Atomic(uint32_t) queue;       // slabs that others freed into, by queue_next
     _Atomic(uint32_t) mixed_free;  // free blocks of the mixed granule
-    _Atomic(uint64_t) owner;       // registry_thread_id; 0: no one
     _Atomic(bool) is_purge_wanted;
     _Atomic(bool) is_gated;  // frees by others wait a moment
 

@@ -42,10 +42,15 @@ static struct {
     struct cache *survivor;       // of the thread that forked
 } registry_state = {.thread_bytes = 4 * MIB, .total_bytes = 32 * MIB};
 
+THREAD_LOCAL uint64_t registry_id = REGISTRY_NO_ID;
 static THREAD_LOCAL struct cache *registry_own;
 static THREAD_LOCAL unsigned char registry_round;  // of thread-exit destructors; 255: over
 
 enum { REGISTRY_OVER = 255 };
+
+// A thread's number: the record of its cache, and how many threads had it before.
+// Records lie below 2^48 and are never given back.
+enum { REGISTRY_ADDRESS_BITS = 48 };
 
 // ---- Limits
 
@@ -168,6 +173,8 @@ static struct cache *registry_start(void) {
     cache->is_bypassed = false;
     cache->use = (struct cache_use){0, 0};
     registry_own = cache;
+    uint64_t turn = atomic_load_explicit(&cache->turn, memory_order_relaxed);
+    registry_id = (uintptr_t)cache | turn << REGISTRY_ADDRESS_BITS;
     if (!cache->is_counting) {
         cache_self = cache;
     }
@@ -191,17 +198,8 @@ struct cache *registry_find(void) {
     return registry_own;
 }
 
-// The record of a thread's cache, and how many threads had it before. Records
-// lie below 2^48 and are never given back.
-enum { REGISTRY_ADDRESS_BITS = 48 };
-
 uint64_t registry_thread_id(void) {
-    struct cache *cache = registry_cache();
-    if (cache == NULL) {
-        return 0;
-    }
-    uint64_t turn = atomic_load_explicit(&cache->turn, memory_order_relaxed);
-    return (uintptr_t)cache | turn << REGISTRY_ADDRESS_BITS;
+    return registry_cache() != NULL ? registry_id : 0;
 }
 
 bool registry_is_alive(uint64_t thread_id) {
@@ -233,6 +231,7 @@ static void registry_thread_exit(void *context) {
     }
     registry_round = REGISTRY_OVER;
     registry_own = NULL;
+    registry_id = REGISTRY_NO_ID;
     cache_self = &cache_none;
     atomic_fetch_add_explicit(&cache->turn, 1, memory_order_release);
     cache_settle(cache);  // for the next owner

@@ -30,6 +30,11 @@ struct cache *registry_find(void);
 // thread's very end.
 uint64_t registry_thread_id(void);
 
+// The same for fast paths: REGISTRY_NO_ID until the thread has a cache, and when
+// it has none any more.
+enum { REGISTRY_NO_ID = 1 };
+extern THREAD_LOCAL uint64_t registry_id;
+
 // Whether the thread of that number has not ended. If it has, what it did has
 // happened before.
 bool registry_is_alive(uint64_t thread_id);

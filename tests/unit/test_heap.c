@@ -501,6 +501,17 @@ static void *try_to_use(void *context) {
     return NULL;
 }
 
+// A thread that has a cache, which makes the difference on fast paths.
+static void *free_through_the_heap(void *context) {
+    struct visit *visit = context;
+    allot_free(allot_malloc(1));
+    errno = 0;
+    visit->error = allot_heap_malloc(visit->heap, 64) == NULL ? errno : 0;
+    allot_heap_free(visit->heap, visit->block[0]);
+    allot_heap_free_sized(visit->heap, visit->block[1], 64);
+    return NULL;
+}
+
 static void *take_over(void *context) {
     struct visit *visit = context;
     visit->error = allot_heap_adopt(visit->heap);
@@ -543,6 +554,27 @@ static void only_the_owner_may_use_a_heap(void) {
     struct visit visit = {.heap = heap};
     in_a_thread(try_to_use, &visit);
     UNIT_CHECK(visit.error, ==, EPERM);
+    UNIT_CHECK(allot_heap_destroy(heap), ==, 0);
+}
+
+static void the_stacks_are_the_owners_alone(void) {
+    void *block[3];
+    struct allot_heap_options options = plain();
+    allot_heap *heap = create(&options);
+    for (int round = 1; round <= 2; round++) {
+        for (int i = 0; i < 3; i++) {
+            block[i] = allot_heap_malloc(heap, 64);
+        }
+        allot_heap_free(heap, block[2]);  // it waits in a stack
+        struct visit visit = {heap, block, 2, 0};
+        UNIT_CHECK(round == 1 ? 0 : allot_heap_disown(heap), ==, 0);
+        in_a_thread(free_through_the_heap, &visit);
+        UNIT_CHECK(visit.error, ==, EPERM);
+        UNIT_CHECK(stats_of(heap).remote_free_blocks, ==, (uint64_t)round * 2);
+        UNIT_CHECK(live(heap), ==, 0);
+    }
+    UNIT_CHECK(allot_heap_adopt(heap), ==, 0);
+    heap_validate(heap);
     UNIT_CHECK(allot_heap_destroy(heap), ==, 0);
 }
 
@@ -644,8 +676,10 @@ static const struct unit_case cases[] = {
     UNIT(a_tree_without_limits_adds_up),
     UNIT(all_of_a_reserve_can_be_used_again_and_nothing_beyond_it),
     UNIT(senseless_options_are_refused),
+    UNIT(a_heap_is_exact_whatever_its_memory_was_before),
     UNIT(what_other_threads_freed_is_used_again),
     UNIT(only_the_owner_may_use_a_heap),
+    UNIT(the_stacks_are_the_owners_alone),
     UNIT(a_heap_passes_from_thread_to_thread_and_on_from_the_dead),
     UNIT(a_purge_reaches_heaps_that_nobody_uses),
     UNIT(a_block_freed_twice_is_reported),
@@ -655,4 +689,3 @@ static const struct unit_case cases[] = {
 int main(int argc, char **argv) {
     return unit_main(cases, sizeof cases / sizeof cases[0], argc, argv);
 }
-    UNIT(a_heap_is_exact_whatever_its_memory_was_before),
