@@ -366,6 +366,19 @@ ALLOT_API void *allot_heap_aligned(allot_heap *heap, size_t align_bytes,
 /// Threads: the owner.
 ALLOT_API void *allot_heap_realloc(allot_heap *heap, void *ptr, size_t size_bytes) ALLOT_SIZED(3);
 
+/// As allot_heap_realloc, for a block whose size the caller knows: for small ones no
+/// look at the block is needed.
+///
+///   heap             of the block
+///   ptr              a block as for allot_heap_free_sized, or NULL: like
+///                    allot_heap_malloc
+///   old_size_bytes   that it was allocated with, or last resized to
+///   size_bytes       0 frees the block and returns NULL
+///
+/// Returns as allot_heap_realloc does. Threads: the owner.
+ALLOT_API void *allot_heap_realloc_sized(allot_heap *heap, void *ptr, size_t old_size_bytes,
+                                         size_t size_bytes) ALLOT_SIZED(4);
+
 /// Free a block. The owner's way is shorter than that of allot_free.
 ///
 ///   heap   any; a block of another heap goes to its own
@@ -378,9 +391,9 @@ ALLOT_API void allot_heap_free(allot_heap *heap, void *ptr);
 /// Free a block whose size the caller knows: no look at the block is needed.
 ///
 ///   heap         of the block
-///   ptr          a block, or NULL
-///   size_bytes   that it was allocated with. A wrong one is found when the block
-///                leaves the heap's cache
+///   ptr          a block that is not from allot_heap_aligned, or NULL
+///   size_bytes   that it was allocated with, or last resized to in this heap. A
+///                wrong one is found when the block leaves the heap's cache
 ///
 /// Returns nothing. Threads: any. Cost: constant.
 ALLOT_API void allot_heap_free_sized(allot_heap *heap, void *ptr, size_t size_bytes);

@@ -230,10 +230,28 @@ void allot_heap_free(allot_heap *heap, void *ptr) {
 
 void allot_heap_free_sized(allot_heap *heap, void *ptr, size_t size_bytes) {
     if (LIKELY(size_bytes <= SIZECLASS_DIRECT_MAX) && LIKELY(ptr != NULL) &&
+        LIKELY(!atomic_load_explicit(&heap->has_odd_sizes, memory_order_relaxed)) &&
         LIKELY(heap_free_fast(heap, heap->direct[size_bytes], ptr))) {
         return;
     }
-    allot_free(ptr);
+    allot_heap_free(heap, ptr);
+}
+
+void *allot_heap_realloc_sized(allot_heap *heap, void *ptr, size_t old_size_bytes,
+                               size_t size_bytes) {
+    bool is_small = old_size_bytes <= SIZECLASS_DIRECT_MAX && size_bytes <= SIZECLASS_DIRECT_MAX;
+    if (is_small && ptr != NULL && size_bytes > 0 && heap->stacks == &heap->own) {
+        if (heap_is_own(heap) && heap->direct[old_size_bytes] == heap->direct[size_bytes]) {
+            return ptr;
+        }
+        void *fresh = heap_malloc_fast(heap, size_bytes);
+        if (fresh != NULL) {
+            memcpy(fresh, ptr, old_size_bytes < size_bytes ? old_size_bytes : size_bytes);
+            allot_heap_free_sized(heap, ptr, old_size_bytes);
+            return fresh;
+        }
+    }
+    return allot_heap_realloc(heap, ptr, size_bytes);
 }
 
 size_t allot_heap_trim(allot_heap *heap) {

@@ -339,14 +339,11 @@ bool heap_free(void *block) {
     return is_ours;
 }
 
-// Bytes that a block of `usable` may have and still stay where it is.
+// A block leaves its class with its size, so that it can be freed by its size.
 static bool heap_stays(const struct heap_fit *fit, const struct heapslab_place *place,
                        size_t size_bytes) {
-    if (size_bytes > place->size_bytes) {
-        return false;
-    }
-    return fit->kind == place->kind ? fit->kind != KIND_LARGE || size_bytes >= place->size_bytes / 2
-                                    : size_bytes >= place->size_bytes / 2;
+    return size_bytes <= place->size_bytes && fit->kind == place->kind &&
+           (fit->kind != KIND_LARGE || size_bytes >= place->size_bytes / 2);
 }
 
 // One block instead of another, whose bytes count no more.
@@ -362,6 +359,9 @@ static void *heap_exchange(struct allot_heap *heap, const struct heapslab_place 
         if (more > 0) {
             heap_charge(heap, -more);
             return NULL;
+        }
+        if (fit->kind != place->kind) {
+            atomic_store_explicit(&heap->has_odd_sizes, true, memory_order_relaxed);
         }
         return place->block;  // a smaller size never fails
     }

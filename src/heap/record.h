@@ -104,8 +104,9 @@ struct allot_heap {
     struct lock use CACHE_ALIGNED;  // of a shared heap: the owner's part
     struct lock span_lock;          // `all`, the reserve, held_bytes
     bool is_shared, is_charged, refuses_overflow, has_grace;
-    uint8_t epoch;  // of forks
-    int64_t base;   // the limit with grace, or HEAP_NO_LIMIT
+    _Atomic(bool) has_odd_sizes;  // a block is larger than the class of its size [owner]
+    uint8_t epoch;                // of forks
+    int64_t base;                 // the limit with grace, or HEAP_NO_LIMIT
     uint64_t peak_bytes, refused_calls;
     size_t limit_bytes, grace_bytes, soft_bytes;
     heap_report *report;

@@ -103,6 +103,7 @@ static const char *const allot_names[] = {
     "allot_heap_calloc",
     "allot_heap_aligned",
     "allot_heap_realloc",
+    "allot_heap_realloc_sized",
     "allot_heap_free",
     "allot_heap_free_sized",
     "allot_heap_trim",

@@ -279,6 +279,52 @@ static void making_a_block_smaller_never_fails(void) {
     UNIT_CHECK(allot_heap_destroy(heap), ==, 0);
 }
 
+static void a_resized_block_can_be_freed_by_its_new_size(void) {
+    struct allot_heap_options options = plain();
+    allot_heap *heap = create(&options);
+    for (size_t from = 1; from <= 2100; from += 13) {
+        for (size_t to = 1; to <= 2100; to += 17) {
+            bool knows = (from + to) % 2 == 0;
+            char *block = allot_heap_malloc(heap, from);
+            size_t kept = from < to ? from : to;
+            memset(block, 0x6b, from);
+            block = knows ? allot_heap_realloc_sized(heap, block, from, to)
+                          : allot_heap_realloc(heap, block, to);
+            assert_non_null(block);
+            UNIT_CHECK(block[0], ==, 0x6b);
+            UNIT_CHECK(block[kept - 1], ==, 0x6b);
+            memset(block, 0x5a, to);
+            UNIT_CHECK(live(heap), ==, allot_usable_size(block));
+            allot_heap_free_sized(heap, block, to);
+            UNIT_CHECK(live(heap), ==, 0);
+        }
+    }
+    heap_validate(heap);
+    UNIT_CHECK(allot_heap_destroy(heap), ==, 0);
+}
+
+static void a_block_that_had_to_stay_larger_is_freed_by_its_size(void) {
+    static void *block[BLOCKS_MAX];
+    struct allot_heap_options options = plain();
+    options.reserve_bytes = options.limit_bytes = 64 * KIB;
+    options.refuse_overflow = true;
+    allot_heap *heap = create(&options);
+    size_t count = 0;
+    while ((block[count] = allot_heap_malloc(heap, 1024)) != NULL) {
+        count++;
+    }
+    for (size_t i = 0; i < count; i++) {
+        block[i] = allot_heap_realloc_sized(heap, block[i], 1024, 48);
+        assert_non_null(block[i]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        allot_heap_free_sized(heap, block[i], 48);
+    }
+    UNIT_CHECK(live(heap), ==, 0);
+    heap_validate(heap);
+    UNIT_CHECK(allot_heap_destroy(heap), ==, 0);
+}
+
 static void growth_counts_the_new_size_instead_of_the_old_one(void) {
     struct allot_heap_options options = plain();
     options.limit_bytes = 100 * KIB;
@@ -669,6 +715,8 @@ static const struct unit_case cases[] = {
     UNIT(a_new_heap_of_few_blocks_holds_one_granule),
     UNIT(a_limit_is_reached_to_the_byte_and_not_passed),
     UNIT(making_a_block_smaller_never_fails),
+    UNIT(a_resized_block_can_be_freed_by_its_new_size),
+    UNIT(a_block_that_had_to_stay_larger_is_freed_by_its_size),
     UNIT(growth_counts_the_new_size_instead_of_the_old_one),
     UNIT(a_limit_can_be_moved_and_grace_goes_beyond_it),
     UNIT(reports_come_beyond_the_soft_limit_and_at_each_doubling),
