@@ -431,7 +431,8 @@ struct allot_heap_stats {
     size_t size_bytes;            ///< in: sizeof(struct allot_heap_stats)
     uint64_t live_bytes;          ///< in blocks; exact for the owner
     uint64_t live_blocks;         ///< blocks; exact for the owner
-    uint64_t peak_bytes;          ///< largest live_bytes of this heap, without children
+    uint64_t peak_bytes;          ///< largest live_bytes of this heap, without children; exact for
+                                  ///< the owner, up to 4 KiB off if others free meanwhile
     uint64_t tree_bytes;          ///< live_bytes and those of all descendants
     uint64_t limit_bytes;         ///< 0: none
     uint64_t held_bytes;          ///< memory set aside for it now: the most that may be resident

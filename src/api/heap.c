@@ -198,6 +198,9 @@ static ALWAYS_INLINE bool heap_free_fast(struct allot_heap *heap, size_t kind, v
     if (UNLIKELY(!heap_is_own(heap)) || UNLIKELY(top >= stacks->end[kind])) {
         return false;
     }
+    if (UNLIKELY(heap->room < heap->room_noted)) {
+        __atomic_store_n(&heap->room_noted, heap->room, __ATOMIC_RELAXED);
+    }
     top[1] = block;
     compiler_slot_up(&stacks->top[kind]);
     __atomic_store_n(&heap->room, heap->room + heap->classes[kind].size_bytes, __ATOMIC_RELAXED);

@@ -122,9 +122,9 @@ static void heap_set_room(struct allot_heap *heap, int64_t room) {
     __atomic_store_n(&heap->room, room, __ATOMIC_RELAXED);
 }
 
-static void heap_set_peak(struct allot_heap *heap, uint64_t peak_bytes) {
-    __atomic_store_n(&heap->peak_bytes, peak_bytes, __ATOMIC_RELAXED);
-    int64_t low = heap->base - (int64_t)peak_bytes;
+static void heap_set_noted(struct allot_heap *heap, int64_t room) {
+    __atomic_store_n(&heap->room_noted, room, __ATOMIC_RELAXED);
+    int64_t low = room - HEAP_PEAK_STEP;
     __atomic_store_n(&heap->room_low, low > 0 ? low : 0, __ATOMIC_RELAXED);
 }
 
@@ -134,9 +134,10 @@ static void heap_fold(struct allot_heap *heap) {
 
 static void heap_set_base(struct allot_heap *heap, int64_t base) {
     heap_fold(heap);
-    heap_set_room(heap, heap->room + (base - heap->base));
+    int64_t more = base - heap->base;
+    heap_set_room(heap, heap->room + more);
     __atomic_store_n(&heap->base, base, __ATOMIC_RELAXED);
-    heap_set_peak(heap, heap->peak_bytes);
+    heap_set_noted(heap, heap->room_noted + more);
 }
 
 // A charged heap counts in its budget, where the limit is.
@@ -173,11 +174,12 @@ static void heap_start_charging(struct allot_heap *heap) {
     heapslab_open_gate(heap);
 }
 
+// A free notes a peak before it ends (heap_free_fast, heap_charge), so that growth
+// has to look now and then only, for the frees of others.
 static void heap_note_peak(struct allot_heap *heap) {
-    if (UNLIKELY(heap->room < heap->room_low)) {
+    if (UNLIKELY(heap->room < heap->room_low || heap->room < heap->room_noted)) {
         heap_fold(heap);
-        int64_t live = heap_live(heap);
-        heap_set_peak(heap, live > (int64_t)heap->peak_bytes ? (uint64_t)live : heap->peak_bytes);
+        heap_set_noted(heap, heap->room < heap->room_noted ? heap->room : heap->room_noted);
     }
 }
 
@@ -187,6 +189,9 @@ static bool heap_charge(struct allot_heap *heap, int64_t bytes) {
         heap_fold(heap);
     }
     bool fits = bytes <= 0 || bytes <= heap->room;
+    if (bytes < 0 && heap->room < heap->room_noted) {
+        heap_set_noted(heap, heap->room);
+    }
     if (heap->is_charged && bytes < 0) {
         budget_shrink(heap, -bytes);
     } else if (heap->is_charged && fits) {
@@ -540,7 +545,8 @@ int heap_create(struct allot_heap **result, const struct heap_request *request) 
         return ENOMEM;
     }
     heap_clear(heap);
-    heap->base = heap->room = heap->room_low = HEAP_NO_LIMIT;
+    heap->base = heap->room = heap->room_noted = HEAP_NO_LIMIT;
+    heap_set_noted(heap, HEAP_NO_LIMIT);
     heap->grace_bytes = request->grace_bytes;
     heap->soft_bytes = request->soft_bytes;
     heap->report = request->report;
@@ -606,6 +612,13 @@ static uint64_t heap_read_live(const struct allot_heap *heap) {
     return heap_positive(base - room - heapslab_pending_bytes(heap));
 }
 
+static uint64_t heap_read_peak(const struct allot_heap *heap, uint64_t live_bytes) {
+    int64_t noted = __atomic_load_n(&heap->room_noted, __ATOMIC_RELAXED);
+    int64_t base = __atomic_load_n(&heap->base, __ATOMIC_RELAXED);
+    uint64_t peak = heap_positive(base - noted);
+    return peak > live_bytes ? peak : live_bytes;
+}
+
 static bool heap_descends_from(const struct allot_heap *heap, const struct allot_heap *ancestor) {
     while (heap != NULL && heap != ancestor) {
         heap = heap->budget.parent;
@@ -639,7 +652,7 @@ static void heap_read_own(const struct allot_heap *heap, struct heap_figures *fi
     figures->held_bytes = atomic_load_explicit(&heap->held_bytes, memory_order_relaxed);
     figures->reserve_bytes = (uint64_t)heap->reserve_count << GRANULE_LOG2;
     figures->refused_calls = heap_load(&heap->refused_calls);
-    figures->peak_bytes = heap_load(&heap->peak_bytes);
+    figures->peak_bytes = heap_read_peak(heap, figures->live_bytes);
 }
 
 void heap_read_figures(const struct allot_heap *heap, struct heap_figures *figures) {
@@ -708,5 +721,6 @@ void heap_validate(struct allot_heap *heap) {
     heap_walk(heap, heap_add_block, &sum);
     ALLOT_ASSERT(sum.bytes == heap_live(heap));  // [H1]
     ALLOT_ASSERT(heap->room_low >= 0);           // [H2]
+    ALLOT_ASSERT(heap->room_low == 0 || heap->room_low + HEAP_PEAK_STEP >= heap->room_noted);
     heapslab_validate(heap);
 }

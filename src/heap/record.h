@@ -24,7 +24,7 @@
 // Invariants (heap_validate checks them)
 //   [H1] base - room - what `remote` holds = the bytes of all blocks that are
 //        neither free in their slab nor in a stack
-//   [H2] room_low >= 0
+//   [H2] room_low >= 0, and at most HEAP_PEAK_STEP below room_noted or 0
 //   [H3] a slab is on the list of its class iff PARTIAL, and is `slab` iff LEASED
 //   [H4] held_bytes is the sum over the spans in `all` outside the reserve, and
 //        the reserve
@@ -50,6 +50,7 @@ enum {
     HEAP_STACK_LOG2_MIN = 2,
     HEAP_STACK_LOG2_MAX = 6,
     HEAP_NAME_BYTES = 32,
+    HEAP_PEAK_STEP = 4096,  // bytes of growth between looks at the peak
     HEAP_REMOTE_SHIFT = 16,
 };
 #define HEAP_PAGE_BYTES ((size_t)4096)
@@ -88,9 +89,10 @@ struct allot_heap {
     const uint8_t *direct;       // size to class up to SIZECLASS_DIRECT_MAX
     const struct sizeclass *classes;
     int64_t room;      // bytes that may be allocated yet                     [owner]
-    int64_t room_low;  // below it: the limit, or a new peak                  [owner]
+    int64_t room_low;  // below it: the limit, or a look at the peak is due   [owner]
     uint64_t malloc_calls, free_calls;  // others read them for statistics    [owner]
     _Atomic(uint64_t) owner;            // registry_thread_id; 0: no one      [anyone]
+    int64_t room_noted;                 // at the highest peak                 [owner]
 
     // Frees by others: how many are at work, and above HEAP_REMOTE_SHIFT the bytes
     // that the owner has not taken back into `room` yet.            [anyone, owner]
@@ -107,7 +109,7 @@ struct allot_heap {
     _Atomic(bool) has_odd_sizes;  // a block is larger than the class of its size [owner]
     uint8_t epoch;                // of forks
     int64_t base;                 // the limit with grace, or HEAP_NO_LIMIT
-    uint64_t peak_bytes, refused_calls;
+    uint64_t refused_calls;
     size_t limit_bytes, grace_bytes, soft_bytes;
     heap_report *report;
     void *context;

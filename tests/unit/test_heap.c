@@ -262,6 +262,30 @@ static void a_limit_is_reached_to_the_byte_and_not_passed(void) {
     UNIT_CHECK(allot_heap_destroy(heap), ==, 0);
 }
 
+static void the_peak_is_exact_after_every_call(void) {
+    void *block[256] = {0};
+    size_t most = 0;
+    struct allot_heap_options options = plain();
+    for (int round = 0; round < 2; round++) {
+        options.limit_bytes = round == 0 ? 0 : 40000;
+        allot_heap *heap = create(&options);
+        most = 0;
+        for (unsigned i = 0; i < 20000; i++) {
+            unsigned at = i * 7919 % 256;
+            if (block[at] != NULL) {
+                allot_heap_free(heap, block[at]);
+                block[at] = NULL;
+            } else if (i / 2000 % 2 == 0) {
+                block[at] = allot_heap_malloc(heap, 1 + i % 700);
+            }
+            most = live(heap) > most ? live(heap) : most;
+            UNIT_CHECK(stats_of(heap).peak_bytes, ==, most);
+        }
+        memset((void *)block, 0, sizeof block);
+        UNIT_CHECK(allot_heap_destroy(heap), ==, 0);
+    }
+}
+
 static void making_a_block_smaller_never_fails(void) {
     struct allot_heap_options options = plain();
     options.reserve_bytes = options.limit_bytes = 64 * KIB;
@@ -714,6 +738,7 @@ static const struct unit_case cases[] = {
     UNIT(what_is_free_leaves_a_heap_that_is_trimmed),
     UNIT(a_new_heap_of_few_blocks_holds_one_granule),
     UNIT(a_limit_is_reached_to_the_byte_and_not_passed),
+    UNIT(the_peak_is_exact_after_every_call),
     UNIT(making_a_block_smaller_never_fails),
     UNIT(a_resized_block_can_be_freed_by_its_new_size),
     UNIT(a_block_that_had_to_stay_larger_is_freed_by_its_size),
