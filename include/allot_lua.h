@@ -150,6 +150,22 @@ static inline void *allot_lua_alloc_counting(void *ud, void *ptr, size_t osize, 
     return result;
 }
 
+// Of the ud of either allocator: counts are a block of their heap, a heap is no block.
+static inline allot_heap *allot_lua_heap_of(void *ud) {
+    allot_heap *heap = allot_heap_of(ud);
+    return heap != NULL ? heap : (allot_heap *)ud;
+}
+
+// While a state is closed: its heap goes at once, and what lua_close frees with it. Lua
+// collects nothing while it runs the last finalizers, so that they need little more.
+static inline void *allot_lua_alloc_closing(void *ud, void *ptr, size_t osize, size_t nsize) {
+    if (nsize == 0 || (ptr != NULL && nsize <= osize)) {
+        return nsize == 0 ? NULL : ptr;
+    }
+    void *block = allot_heap_malloc(allot_lua_heap_of(ud), nsize);
+    return block != NULL && ptr != NULL ? memcpy(block, ptr, osize) : block;
+}
+
 // ---- States ----------------------------------------------------------------------
 
 /// The heap of a state from allot_lua_newstate, or of one that was made with one of the
@@ -161,8 +177,7 @@ static inline void *allot_lua_alloc_counting(void *ud, void *ptr, size_t osize, 
 static inline allot_heap *allot_lua_heap(lua_State *L) {
     void *ud = NULL;
     lua_getallocf(L, &ud);
-    allot_heap *heap = allot_heap_of(ud);  // NULL: ud is no block, but the heap
-    return heap != NULL ? heap : (allot_heap *)ud;
+    return allot_lua_heap_of(ud);
 }
 
 /// The counts of a state from allot_lua_newstate.
@@ -253,7 +268,7 @@ static inline lua_State *allot_lua_newstate(const struct allot_lua_options *opti
 }
 
 /// Close a state from allot_lua_newstate, and free its heap with every block that C code
-/// took from there.
+/// took from there. Finalizers run; what Lua frees from here on is free at the end.
 ///
 ///   L   the state; NULL is ignored. Of the caller, or of nobody: the caller adopts it
 ///
@@ -269,6 +284,9 @@ static inline int allot_lua_close(lua_State *L) {
     if (allot_heap_adopt(heap) != 0) {
         return -1;
     }
+    void *ud = NULL;
+    lua_getallocf(L, &ud);
+    lua_setallocf(L, allot_lua_alloc_closing, ud);
     lua_close(L);
     return allot_heap_destroy(heap);
 }

@@ -242,6 +242,35 @@ static void a_heap_ends_with_its_state(void) {
     CHECK_UINT(process_live(), ==, before);
 }
 
+static int finalized;
+
+static int finalize(lua_State *L) {
+    struct allot_heap_stats before = stats_of(allot_lua_heap(L));
+    run(L, "local t = {} for i = 1, 100 do t[i] = ('x'):rep(i * 10) end"
+           " assert(#table.concat(t, ',') > 50000)");
+    CHECK_UINT(stats_of(allot_lua_heap(L)).live_bytes, >, before.live_bytes);
+    finalized++;
+    return 0;
+}
+
+static void finalizers_of_the_end_may_allocate(void) {
+    uint64_t before = process_live();
+    for (int count_types = 0; count_types < 2; count_types++) {
+        struct allot_lua_options options = options_of(0, count_types != 0);
+        lua_State *L = open_state(&options);
+        for (int i = 0; i < 10; i++) {
+            lua_newuserdata(L, 10);
+            lua_newtable(L);
+            lua_pushcfunction(L, finalize);
+            lua_setfield(L, -2, "__gc");
+            lua_setmetatable(L, -2);
+        }
+        CHECK_INT(allot_lua_close(L), ==, 0);
+        CHECK_INT(finalized, ==, 10 * (count_types + 1));
+    }
+    CHECK_UINT(process_live(), ==, before);
+}
+
 static void senseless_options_are_refused(void) {
     struct allot_lua_options options = options_of(0, false);
     options.size_bytes = 1;
@@ -263,6 +292,7 @@ int main(int argc, char **argv) {
         CHECK_CASE(types_are_counted_as_lua_tells_them),
         CHECK_CASE(a_state_of_another_thread_is_not_closed),
         CHECK_CASE(a_heap_ends_with_its_state),
+        CHECK_CASE(finalizers_of_the_end_may_allocate),
         CHECK_CASE(senseless_options_are_refused),
     };
     return check_main(cases, sizeof cases / sizeof cases[0], argc, argv);
