@@ -45,6 +45,7 @@ struct allot_lua_options {
     size_t reserve_bytes;      ///< address space set aside; memory is taken as it is used
     size_t limit_bytes;        ///< live bytes that the state may hold; 0: any. Beyond it Lua
                                ///< says "not enough memory"; 5.2 and later collect first
+    size_t grace_bytes;        ///< beyond the limit while allot_heap_set_grace is on
     size_t soft_limit_bytes;   ///< beyond it `report` is called, then at each doubling; 0:
                                ///< ALLOT_LUA_SOFT_LIMIT, or the limit if that is less
     allot_heap_report report;  ///< NULL: none. Called inside of the allocator: it must not
@@ -200,6 +201,7 @@ static inline allot_heap *allot_lua_create_heap(const struct allot_lua_options *
         wish.name = options->name;
         wish.reserve_bytes = options->reserve_bytes;
         wish.limit_bytes = options->limit_bytes;
+        wish.grace_bytes = options->grace_bytes;
         wish.soft_limit_bytes = options->soft_limit_bytes;
         wish.report = options->report;
         wish.context = options->context;

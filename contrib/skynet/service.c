@@ -50,6 +50,7 @@ static lua_State *service_start(const char *name) {
     options.name = name;
     options.reserve_bytes = (size_t)1 << 20;
     options.limit_bytes = (size_t)3 << 20;
+    options.grace_bytes = 4096;
     options.soft_limit_bytes = (size_t)1 << 20;
     options.report = on_report;
     options.context = &host.reports;
@@ -89,6 +90,33 @@ static void run_turn(lua_State *L) {
     MUST(allot_heap_adopt(heap) == 0);
     host.message = dispatch(L, host.message);
     MUST(allot_heap_disown(heap) == 0);
+}
+
+// (2) A worker that comes too early.
+static void *come_too_early(void *heap) {
+    errno = 0;
+    return allot_heap_adopt((allot_heap *)heap) == -1 && errno == EBUSY ? heap : NULL;
+}
+
+// (4) Room to clean up, and (8) C memory of the service that counts and is left at the end.
+static void a_service_has_grace_and_memory_of_its_own(lua_State *L) {
+    allot_heap *heap = allot_lua_heap(L);
+    pthread_t thread;
+    void *was_refused = NULL;
+    MUST(pthread_create(&thread, NULL, come_too_early, heap) == 0);
+    MUST(pthread_join(thread, &was_refused) == 0 && was_refused == heap);
+
+    struct allot_heap_stats stats;
+    stats.size_bytes = sizeof stats;
+    MUST(allot_heap_stats(heap, &stats));
+    uint64_t before = stats.live_bytes;
+    MUST(allot_heap_malloc(heap, 1000) != NULL);
+    MUST(allot_heap_stats(heap, &stats) && stats.live_bytes == before + allot_good_size(1000));
+    MUST(allot_heap_set_limit(heap, stats.live_bytes) == 0);
+    MUST(allot_heap_malloc(heap, 1000) == NULL);
+    MUST(allot_heap_set_grace(heap, true) == 0);
+    MUST(allot_heap_malloc(heap, 1000) != NULL);
+    MUST(allot_heap_set_grace(heap, false) == 0);
 }
 
 // The workers take turns; each runs both services.
@@ -145,6 +173,7 @@ int main(void) {
         stats.size_bytes = sizeof stats;
         MUST(allot_heap_stats(allot_lua_heap(L), &stats));
         MUST(stats.peak_bytes <= stats.limit_bytes);
+        a_service_has_grace_and_memory_of_its_own(L);
         // (6) What a debug console would show.
         const struct allot_lua_counts *counts = allot_lua_counts_of(L);
         printf("%s: %zu B in strings, %zu B in tables, %zu B in others, at most %llu KiB\n",
