@@ -160,6 +160,25 @@ static void a_service_is_limited(lua_State *L) {
     MUST(luaL_dostring(L, "assert(count == 500)") == 0);
 }
 
+// (5) The first report of a service without limits.
+static void the_first_report_is_at_32_mib(void) {
+    struct allot_lua_options options;
+    memset(&options, 0, sizeof options);
+    options.size_bytes = sizeof options;
+    options.name = "big";
+    options.report = on_report;
+    options.context = &host.reports;
+    lua_State *L = allot_lua_newstate(&options);
+    MUST(L != NULL);
+    luaL_openlibs(L);
+    MUST(luaL_dostring(L, "kept = {} for i = 1, 24 do kept[i] = ('x'):rep(1e6) .. i end"
+                          " collectgarbage()") == 0);
+    MUST(host.reports == 0);
+    MUST(luaL_dostring(L, "for i = 25, 40 do kept[i] = ('x'):rep(1e6) .. i end") == 0);
+    MUST(host.reports == 1);
+    MUST(allot_lua_close(L) == 0);
+}
+
 int main(void) {
     host.service[0] = service_start("gate");
     host.service[1] = service_start("agent");
@@ -182,5 +201,6 @@ int main(void) {
                (unsigned long long)stats.peak_bytes >> 10);
         MUST(allot_lua_close(L) == 0);  // (7)
     }
+    the_first_report_is_at_32_mib();
     return 0;
 }
