@@ -171,10 +171,10 @@ static void the_first_report_is_at_32_mib(void) {
     lua_State *L = allot_lua_newstate(&options);
     MUST(L != NULL);
     luaL_openlibs(L);
-    MUST(luaL_dostring(L, "kept = {} for i = 1, 24 do kept[i] = ('x'):rep(1e6) .. i end"
-                          " collectgarbage()") == 0);
+    MUST(luaL_dostring(L, "kept = {} for i = 1, 16 do kept[i] = ('x'):rep(1e6) .. i"
+                          " collectgarbage() end") == 0);
     MUST(host.reports == 0);
-    MUST(luaL_dostring(L, "for i = 25, 40 do kept[i] = ('x'):rep(1e6) .. i end") == 0);
+    MUST(luaL_dostring(L, "for i = 17, 40 do kept[i] = ('x'):rep(1e6) .. i end") == 0);
     MUST(host.reports == 1);
     MUST(allot_lua_close(L) == 0);
 }
