@@ -20,6 +20,7 @@
 #include "slab/large.c"
 #include "cache/cache.c"
 #include "heap/background.c"
+#include "heap/given.c"
 #include "heap/registry.c"
 #include "api/options.c"
 #include "api/misuse.c"
