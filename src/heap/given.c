@@ -78,6 +78,10 @@ static struct given_links *given_links(const struct given *given, size_t unit) {
 
 // ---- Bits ---------------------------------------------------------------------
 
+static size_t given_words(size_t bits) {
+    return (bits + 63) / 64;
+}
+
 static bool given_has_bit(const uint64_t *words, size_t idx) {
     return (words[idx / 64] >> idx % 64 & 1) != 0;
 }
@@ -179,7 +183,7 @@ static size_t given_sure_list(size_t units) {
 
 // The first run of the lists from this one on, and its list; 0: there is none.
 static size_t given_first_from(const struct given *given, size_t *list) {
-    size_t words = (given->list_count + 63) / 64;
+    size_t words = given_words(given->list_count);
     uint64_t mask = UINT64_MAX << *list % 64;
     for (size_t i = *list / 64; i < words; i++) {
         if ((given->filled[i] & mask) != 0) {
@@ -264,10 +268,10 @@ static size_t given_absorb(struct given *given, size_t run) {
 }
 
 // Cuts a run that is on no list: what lies behind its first units is free.
-static void given_trim(struct given *given, size_t run, size_t units, size_t keep) {
-    if (keep < units) {
-        given_set_start(given, run + keep);
-        given_insert(given, run + keep, units - keep);
+static void given_trim(struct given *given, size_t run, size_t run_units, size_t kept_units) {
+    if (kept_units < run_units) {
+        given_set_start(given, run + kept_units);
+        given_insert(given, run + kept_units, run_units - kept_units);
     }
 }
 
@@ -304,7 +308,7 @@ static bool given_search(const struct given *given, struct given_place *place, s
         }
         place->run = next;
     }
-    if (place->run == 0 || (align_bytes - 1) >> GIVEN_UNIT_LOG2 > given->unit_count - units) {
+    if (place->run == 0) {
         return false;
     }
     list = given_sure_list(units + ((align_bytes - 1) >> GIVEN_UNIT_LOG2));
@@ -321,10 +325,6 @@ static size_t given_units(const struct given *given, size_t size_bytes) {
 }
 
 // ---- Making it ----------------------------------------------------------------
-
-static size_t given_words(size_t bits) {
-    return (bits + 63) / 64;
-}
 
 // Words of all tables for so many units. Bits are also needed for unit 0 and for
 // the one behind the last.
@@ -440,7 +440,7 @@ size_t given_usable_bytes(const struct given *given, const void *block) {
 }
 
 // Why an address is no live block.
-static COLD enum given_fault given_fault(const struct given *given, const void *address) {
+static COLD enum given_fault given_fault_of(const struct given *given, const void *address) {
     size_t unit = given_unit(given, address);
     if (unit == 0 || (uintptr_t)address % GIVEN_UNIT_BYTES != 0) {
         return GIVEN_BAD_POINTER;
@@ -452,7 +452,7 @@ static COLD enum given_fault given_fault(const struct given *given, const void *
 enum given_fault given_give(struct given *given, void *block) {
     size_t run = given_block(given, block);
     if (UNLIKELY(run == 0)) {
-        return given_fault(given, block);
+        return given_fault_of(given, block);
     }
     size_t units = given_next(given, run) - run;
     given->live_units -= units;
@@ -473,18 +473,17 @@ bool given_resize(struct given *given, void *block, size_t size_bytes) {
     size_t run = given_block(given, block);
     ALLOT_ASSERT(run != 0);
     size_t end = given_next(given, run);
-    size_t room = end - run;
+    size_t before = end - run;
     size_t units = given_units(given, size_bytes);
-    if (units > room && given_has_bit(given->ends, end)) {
-        room = given_next(given, end) - run;
-    }
+    bool is_free_behind = given_has_bit(given->ends, end);
+    size_t room = is_free_behind ? given_next(given, end) - run : before;
     if (units == 0 || units > room) {
         return false;
     }
-    if (units != end - run) {
-        given->live_units += units - (end - run);
-        room = end - run + given_absorb(given, end);
+    if (units != before) {
+        given_absorb(given, end);
         given_trim(given, run, room, units);
+        given->live_units += units - before;
     }
     return true;
 }
