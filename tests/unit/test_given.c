@@ -1,5 +1,5 @@
-// test_given.c - an allocator in given memory: small domains whole, wrong pointers, full memory, and
-// a process that may make no system call.
+// test_given.c - an allocator in given memory: small domains whole, wrong pointers, full memory,
+// and a process that may make no system call.
 #include "heap/given.h"
 
 #include "base/bits.h"

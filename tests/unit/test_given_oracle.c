@@ -1,5 +1,5 @@
-// test_given_oracle.c - an allocator in given memory against an oracle that knows whose each byte is
-// and what was written to it.
+// test_given_oracle.c - an allocator in given memory against an oracle that knows whose each byte
+// is and what was written to it.
 #include "heap/given.h"
 
 #include "base/bits.h"
