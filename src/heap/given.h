@@ -1,7 +1,7 @@
 // given.h - an allocator that lies wholly in memory that a caller gives.   layer 5
 //
 //   memory                                                      memory + size
-//   | gap | struct given | lists | starts | ends | unit 1 | ... | unit n | gap |
+//   | gap | struct given | lists | ends | starts | unit 1 | ... | unit n | gap |
 //
 // A unit has 16 bytes; a run of units is a live block or free. Two bits per
 // unit, in tables in front of the first one, say where runs start and end. A
