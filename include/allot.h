@@ -271,6 +271,10 @@ struct allot_heap_options {
     const size_t *classes;     ///< block sizes instead of the usual ones: rising
                                ///< multiples of 16, at most 32 KiB; NULL: the usual ones
     size_t class_count;        ///< of classes, at most ALLOT_HEAP_CLASSES_MAX
+    void *memory;              ///< the heap lives in this memory, all of it, and makes no system
+                               ///< call unless two threads meet in it; no reserve, no classes.
+                               ///< NULL: in memory of its own
+    size_t memory_bytes;       ///< of memory; 4 KiB of it hold the heap itself
     bool shared;               ///< any thread may allocate
     bool prefault;             ///< the reserve is made resident at once
     bool lock_memory;          ///< the reserve is locked into memory (mlock)
@@ -288,7 +292,8 @@ struct allot_heap_options {
 /// or a size_bytes of no version, a class that is 0, no multiple of 16 or not
 /// larger than the one before, or options that exclude each other; E2BIG for too many
 /// classes, a class of more than 32 KiB; ERANGE for a limit below the reserve, a
-/// soft limit above the limit; EPERM if the parent belongs to another thread; ENOMEM.
+/// soft limit above the limit, memory that is too small; EEXIST for memory that
+/// overlaps another heap's; EPERM if the parent belongs to another thread; ENOMEM.
 /// Threads: any. fork: the child's heaps are those of the thread that forked.
 /// Cost: about a microsecond; a reserve takes address space only, unless it is
 /// prefaulted.

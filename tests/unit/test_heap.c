@@ -6,7 +6,10 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 enum { BLOCKS_MAX = 4000 };
 
@@ -560,6 +563,96 @@ static void a_purge_reaches_heaps_that_nobody_uses(void) {
     UNIT_CHECK(allot_heap_destroy(own), ==, 0);
 }
 
+// ---- Given memory
+
+static void a_heap_in_given_memory_keeps_the_same_promises(void) {
+    static char memory[24 << 20];
+    struct allot_heap_options options = plain();
+    options.memory = memory + 5;
+    options.memory_bytes = sizeof memory - 100;
+    allot_heap *heap = create(&options);
+    uint64_t before = process_live();
+    model_run(heap);
+    UNIT_CHECK(process_live(), ==, before);
+    size_t seen[2] = {0, 0};
+    assert_true(allot_heap_walk(heap, count_block, seen));
+    UNIT_CHECK(seen[0], ==, stats_of(heap).live_blocks);
+    refuse(options, EEXIST);
+    UNIT_CHECK(allot_heap_destroy(heap), ==, 0);
+    UNIT_CHECK(memory[sizeof memory - 1], ==, 0);
+}
+
+static void blocks_in_given_memory_may_be_freed_by_free_and_by_others(void) {
+    static char memory[1 << 20];
+    static void *block[100];
+    struct allot_heap_options options = plain();
+    options.memory = memory;
+    options.memory_bytes = sizeof memory;
+    options.limit_bytes = 200 << 10;
+    allot_heap *heap = create(&options);
+    for (size_t i = 0; i < 100; i++) {
+        block[i] = allot_realloc(allot_heap_malloc(heap, 100), 1024);
+        assert_ptr_equal(allot_heap_of(block[i]), heap);
+        UNIT_CHECK(allot_usable_size(block[i]), ==, 1024);
+    }
+    assert_null(allot_heap_malloc(heap, (100 << 10) + 1));
+    in_a_thread(free_all, &(struct visit){heap, block, 50, 0});
+    for (size_t i = 50; i < 100; i++) {
+        allot_free_sized(block[i], 1024);
+    }
+    UNIT_CHECK(live(heap), ==, 0);
+    UNIT_CHECK(stats_of(heap).remote_free_blocks, ==, 50);
+    UNIT_CHECK(allot_heap_destroy(heap), ==, 0);
+}
+
+static void given_memory_of_every_small_size_is_refused_or_works(void) {
+    static char memory[6000];
+    for (size_t bytes = 0; bytes < sizeof memory; bytes++) {
+        struct allot_heap_options options = plain();
+        options.memory = memory + bytes % 64;
+        options.memory_bytes = bytes - (bytes > 64 ? 64 : 0);
+        allot_heap *heap = allot_heap_create(&options);
+        if (heap == NULL) {
+            UNIT_CHECK(errno, ==, ERANGE);
+            continue;
+        }
+        assert_non_null(allot_heap_malloc(heap, 1));
+        UNIT_CHECK(allot_heap_destroy(heap), ==, 0);
+    }
+}
+
+// Ends with 0; with SIGKILL if it makes a system call.
+static int churn_without_system_calls(allot_heap *heap) {
+    void *block[64] = {NULL};
+    bool is_right = prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) == 0;
+    for (size_t i = 0; i < 100000; i++) {
+        allot_heap_free(heap, block[i % 64]);
+        block[i % 64] = allot_heap_malloc(heap, i * 31 % 3000);
+        is_right &= block[i % 64] != NULL;
+        block[i % 64] = allot_heap_realloc(heap, block[i % 64], 1 + i * 17 % 3000);
+    }
+    is_right &= allot_heap_destroy(heap) == 0;
+    syscall(SYS_exit, is_right ? 0 : 1);
+    return 1;
+}
+
+static void a_heap_in_given_memory_makes_no_system_call(void) {
+    static char memory[1 << 20];
+    if (CHECK_TSAN) {
+        return;  // the sanitizer's own thread would outlive ours
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct allot_heap_options options = plain();
+        options.memory = memory;
+        options.memory_bytes = sizeof memory;
+        churn_without_system_calls(create(&options));
+    }
+    int status = -1;
+    UNIT_CHECK(waitpid(pid, &status, 0), ==, pid);
+    UNIT_CHECK(status, ==, 0);
+}
+
 // ---- Misuse
 
 static void a_block_freed_twice_is_reported(void) {
@@ -626,6 +719,10 @@ static const struct unit_case cases[] = {
     UNIT(only_the_owner_may_use_a_heap),
     UNIT(a_heap_passes_from_thread_to_thread_and_on_from_the_dead),
     UNIT(a_purge_reaches_heaps_that_nobody_uses),
+    UNIT(a_heap_in_given_memory_keeps_the_same_promises),
+    UNIT(blocks_in_given_memory_may_be_freed_by_free_and_by_others),
+    UNIT(a_heap_in_given_memory_makes_no_system_call),
+    UNIT(given_memory_of_every_small_size_is_refused_or_works),
     UNIT(a_block_freed_twice_is_reported),
     UNIT_WITH_FAILURES(without_memory_a_heap_says_so_and_loses_nothing),
 };
