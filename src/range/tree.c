@@ -325,11 +325,23 @@ static COLD void tree_make_room(struct tree *tree, struct tree_pool *pool,
     tree_deal(pool, parent, (struct tree_window){at - is_left, 2, has_room ? 2 : 3});
 }
 
-void tree_insert_at(struct tree *tree, struct tree_pool *pool, struct tree_cursor *cursor,
-                    bool has_before, struct tree_pair pair) {
-    while (UNLIKELY(tree_is_full(tree_node(pool, cursor->step[0].node)))) {
+// Makes room for the pair in its leaf, to whose place the cursor goes. The result is
+// that of tree_find. Apart from tree_insert_at, which keeps the pair in registers.
+static NOINLINE bool tree_open_leaf(struct tree *tree, struct tree_pool *pool,
+                                    struct tree_cursor *cursor, struct tree_pair pair) {
+    bool has_before;
+    do {
         tree_make_room(tree, pool, cursor);
         has_before = tree_find(tree, pool, cursor, pair);
+    } while (UNLIKELY(tree_is_full(tree_node(pool, cursor->step[0].node))));
+    return has_before;
+}
+
+void tree_insert_at(struct tree *tree, struct tree_pool *pool, struct tree_cursor *cursor,
+                    bool has_before, struct tree_pair pair) {
+    COMPILER_APART(pair.first, pair.second);
+    if (UNLIKELY(tree_is_full(tree_node(pool, cursor->step[0].node)))) {
+        has_before = tree_open_leaf(tree, pool, cursor, pair);
     }
     struct tree_node *leaf = tree_node(pool, cursor->step[0].node);
     uint32_t at = cursor->step[0].at + has_before;
