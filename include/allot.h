@@ -464,6 +464,21 @@ ALLOT_API void allot_buffer_destroy(allot_buffer *buffer);
 /// Cost: logarithmic in the number of free ranges.
 ALLOT_API struct allot_slice allot_buffer_malloc(allot_buffer *buffer, size_t size_bytes);
 
+/// Allocate what is there: the best fit for min_bytes in all arrays, and as much of
+/// it as max_bytes; max_bytes in a further array if nothing fits. Where a message may
+/// be in pieces, what is free between others is used so.
+///
+///   buffer      where
+///   min_bytes   at least 1
+///   max_bytes   at least min_bytes
+///
+/// Returns the slice, of min_bytes to max_bytes. data = NULL with errno = EINVAL if
+/// they are not as above, ENOMEM as allot_buffer_malloc.
+/// Threads: as allot_buffer_malloc. Signals: no. Cost: twice that of
+/// allot_buffer_malloc.
+ALLOT_API struct allot_slice allot_buffer_malloc_some(allot_buffer *buffer, size_t min_bytes,
+                                                      size_t max_bytes);
+
 /// Give up one reference to each byte of a slice. Bytes that have no further
 /// one are free.
 ///
@@ -685,9 +700,21 @@ ALLOT_API const struct iovec *allot_slices_iovec(const allot_slices *list, size_
 /// the slices.
 ALLOT_API int allot_slices_consume(allot_slices *list, size_t size_bytes);
 
+/// Move bytes from the front of one list to the end of another: a message is cut out
+/// of a stream. No reference changes.
+///
+///   to           a list of the same buffer
+///   from         another list
+///   size_bytes   at most what is on it
+///
+/// Returns 0. -1 with errno = EINVAL if there are fewer bytes on the list or the
+/// lists are one or of two buffers, ENOMEM; nothing has changed then.
+/// Threads: one for both lists. Cost: proportional to the slices moved.
+ALLOT_API int allot_slices_move(allot_slices *to, allot_slices *from, size_t size_bytes);
+
 /// Allocate, readv(2) once, append what was read and free the rest. The bytes may
-/// come in pieces: free ranges of at least 4 KiB are used before an array is
-/// added.
+/// come in up to 16 pieces: free ranges of 4 KiB and more are used, the smallest
+/// first.
 ///
 ///   list        a list
 ///   fd          a descriptor

@@ -14,8 +14,14 @@ static struct {
     allot_buffer *(*create)(const struct allot_buffer_options *);
     struct allot_slice (*malloc)(allot_buffer *, size_t);
     int (*free)(allot_buffer *, struct allot_slice);
-    int (*free_rest)(allot_buffer *, struct allot_slice *, size_t);
+    ptrdiff_t (*read)(allot_buffer *, struct allot_slice *, int, size_t);
     bool (*get_stats)(allot_buffer *, struct allot_buffer_stats *);
+    allot_slices *(*list_create)(allot_buffer *);
+    int (*list_destroy)(allot_slices *);
+    size_t (*list_bytes)(const allot_slices *);
+    ptrdiff_t (*list_read)(allot_slices *, int, size_t);
+    int (*list_move)(allot_slices *, allot_slices *, size_t);
+    int (*list_consume)(allot_slices *, size_t);
 } buffers;
 
 static inline void *buffers_find(const char *name) {
@@ -30,8 +36,14 @@ static inline void buffers_load(void) {
     *(void **)&buffers.create = buffers_find("allot_buffer_create");
     *(void **)&buffers.malloc = buffers_find("allot_buffer_malloc");
     *(void **)&buffers.free = buffers_find("allot_buffer_free");
-    *(void **)&buffers.free_rest = buffers_find("allot_buffer_free_rest");
+    *(void **)&buffers.read = buffers_find("allot_buffer_read");
     *(void **)&buffers.get_stats = buffers_find("allot_buffer_get_stats");
+    *(void **)&buffers.list_create = buffers_find("allot_slices_create");
+    *(void **)&buffers.list_destroy = buffers_find("allot_slices_destroy");
+    *(void **)&buffers.list_bytes = buffers_find("allot_slices_bytes");
+    *(void **)&buffers.list_read = buffers_find("allot_slices_read");
+    *(void **)&buffers.list_move = buffers_find("allot_slices_move");
+    *(void **)&buffers.list_consume = buffers_find("allot_slices_consume");
 }
 
 static inline struct allot_buffer_stats buffers_stats(allot_buffer *buffer) {

@@ -1,24 +1,27 @@
 // media.c - what does a media server's traffic cost, in time and in memory held?
 //
-// Streams bring frames of 200 B to 100 KiB (as many of each order of magnitude), 25 a
-// second each. Bytes are read in portions of up to 16 KiB, for which 16 KiB are
-// allocated; the part that was not read to is given back at once. A portion may
-// hold the end of one frame and the beginning of the next. A frame is kept for two
-// seconds of simulated time and then freed portion by portion, in random order.
+// Streams bring frames of 200 B to 100 KiB, 25 a second each; as many of each order of
+// magnitude, and the same ones every two seconds in another order: the bitrate is
+// constant, so that what varies is the allocator's. They come through a pipe, in portions of 500 B to 16 KiB, and are read
+// into memory that was allocated for 16 KiB; what was not read to is given back at
+// once. A portion may hold the end of one frame and the beginning of the next. A
+// frame is kept for two seconds of simulated time and then freed in pieces.
 //
-// With malloc a portion is shrunk by realloc, and freed with the last of its frames;
-// with a buffer each frame frees its own part of it.
+// buffers=0: a portion is shrunk by realloc, and freed with the last of its frames.
+// buffers=1: portions are adjacent bytes, and each frame frees its part of them.
+// buffers=2: lists; a portion is read into what is free, be it in pieces.
 //
-// Not measured: reading itself, copying, and other use of the memory.
+// Not measured: other use of the memory than by the pipe. The time is mostly that of
+// the pipe.
 #include "buffers.h"
 
 #include <math.h>
 
 enum { BUFFERS, STREAMS, SECONDS };
 static struct bench_param params[] = {
-    [BUFFERS] = {"buffers", 0, "1: a buffer, 0: malloc and free"},
+    [BUFFERS] = {"buffers", 0, "0: malloc and free, 1: slices, 2: lists of slices"},
     [STREAMS] = {"streams", 100, "streams"},
-    [SECONDS] = {"seconds", 20, "simulated seconds, of which the first four warm up"},
+    [SECONDS] = {"seconds", 20, "simulated seconds"},
 };
 
 enum {
@@ -27,10 +30,11 @@ enum {
     FRAME_MAX_BYTES = 102400,
     FRAME_PERIOD_MS = 40,
     KEEP_MS = 2000,
-    WARM_MS = 4000,
+    WARM_MS = 6000,  // until what is held has become steady
     SAMPLE_MS = 20,
     PIECES_COUNT = 1 << 20,  // a ring: more than are alive
     FRAMES_COUNT = 1 << 16,
+    SIZES_COUNT = KEEP_MS / FRAME_PERIOD_MS,
 };
 
 struct portion {
@@ -45,12 +49,16 @@ struct piece {
 
 struct frame {
     uint64_t first_piece, piece_count;  // numbers in the ring
+    allot_slices *list;                 // instead of pieces
     uint64_t free_at_ms;
 };
 
 struct stream {
     struct allot_slice rest;  // of the last portion: the beginning of the next frame
     struct portion *portion;
+    allot_slices *list;  // instead of a rest
+    uint32_t sizes[SIZES_COUNT];
+    uint32_t size_idx;
 };
 
 static struct {
@@ -61,7 +69,16 @@ static struct {
     struct stream *streams;
     uint64_t piece_end, portion_end, frame_first, frame_end;
     uint64_t live_bytes, read_count, state;
+    int pipe[2];
 } media;
+
+static char sent[READ_BYTES];
+
+static void check(bool is_right) {
+    if (!is_right) {
+        bench_die("a call of the buffer failed");
+    }
+}
 
 static struct piece *piece_at(uint64_t number) {
     return &media.pieces[number % PIECES_COUNT];
@@ -72,31 +89,56 @@ static size_t draw_log(size_t from, size_t to) {
     return (size_t)((double)from * pow((double)to / (double)from, fraction));
 }
 
-static void read_portion(struct stream *stream) {
-    size_t got = draw_log(500, READ_BYTES + 1);
-    struct portion *portion = &media.portions[media.portion_end++ % PIECES_COUNT];
-    struct allot_slice slice;
-    if (media.buffer != NULL) {
-        slice = buffers.malloc(media.buffer, READ_BYTES);
-        if (slice.data == NULL || buffers.free_rest(media.buffer, &slice, got) != 0) {
-            bench_die("the buffer refused");
-        }
-    } else {
-        void *block = bench_check(malloc(READ_BYTES));
-        slice = (struct allot_slice){bench_check(realloc(block, got)), got};
-    }
-    bench_touch(slice.data, got);
-    *portion = (struct portion){slice.data, 0};
-    stream->rest = slice;
-    stream->portion = portion;
-    media.live_bytes += got;
-    media.read_count++;
+// All sizes once, then all of them again in another order.
+static size_t draw_frame(struct stream *stream) {
+    uint32_t at = stream->size_idx;
+    size_t other = at + bench_random_below(&media.state, SIZES_COUNT - at);
+    uint32_t size_bytes = stream->sizes[other];
+    stream->sizes[other] = stream->sizes[at];
+    stream->sizes[at] = size_bytes;
+    stream->size_idx = (at + 1) % SIZES_COUNT;
+    return size_bytes;
 }
 
-static void receive_frame(struct stream *stream, uint64_t now_ms) {
-    size_t left = draw_log(FRAME_MIN_BYTES, FRAME_MAX_BYTES + 1);
-    struct frame *frame = &media.frames[media.frame_end++ % FRAMES_COUNT];
-    *frame = (struct frame){media.piece_end, 0, now_ms + KEEP_MS};
+// ---- Reading -------------------------------------------------------------------
+
+static struct allot_slice read_slice(void) {
+    struct allot_slice slice;
+    if (media.buffer != NULL) {
+        check(buffers.read(media.buffer, &slice, media.pipe[0], READ_BYTES) > 0);
+    } else {
+        void *block = bench_check(malloc(READ_BYTES));
+        ssize_t got = read(media.pipe[0], block, READ_BYTES);
+        check(got > 0);
+        slice = (struct allot_slice){bench_check(realloc(block, (size_t)got)), (size_t)got};
+    }
+    return slice;
+}
+
+static void read_portion(struct stream *stream) {
+    size_t size_bytes = draw_log(500, READ_BYTES + 1);
+    check(write(media.pipe[1], sent, size_bytes) == (ssize_t)size_bytes);
+    media.live_bytes += size_bytes;
+    media.read_count++;
+    if (params[BUFFERS].value == 2) {
+        check(buffers.list_read(stream->list, media.pipe[0], READ_BYTES) == (ptrdiff_t)size_bytes);
+        return;
+    }
+    struct portion *portion = &media.portions[media.portion_end++ % PIECES_COUNT];
+    stream->rest = read_slice();
+    *portion = (struct portion){stream->rest.data, 0};
+    stream->portion = portion;
+}
+
+static void receive_list(struct stream *stream, struct frame *frame, size_t size_bytes) {
+    while (buffers.list_bytes(stream->list) < size_bytes) {
+        read_portion(stream);
+    }
+    frame->list = bench_check(buffers.list_create(media.buffer));
+    check(buffers.list_move(frame->list, stream->list, size_bytes) == 0);
+}
+
+static void receive_pieces(struct stream *stream, struct frame *frame, size_t left) {
     while (left > 0) {
         if (stream->rest.size_bytes == 0) {
             read_portion(stream);
@@ -111,25 +153,47 @@ static void receive_frame(struct stream *stream, uint64_t now_ms) {
     }
 }
 
+static void receive_frame(struct stream *stream, uint64_t now_ms) {
+    size_t size_bytes = draw_frame(stream);
+    struct frame *frame = &media.frames[media.frame_end++ % FRAMES_COUNT];
+    *frame = (struct frame){.first_piece = media.piece_end, .free_at_ms = now_ms + KEEP_MS};
+    if (params[BUFFERS].value == 2) {
+        receive_list(stream, frame, size_bytes);
+    } else {
+        receive_pieces(stream, frame, size_bytes);
+    }
+}
+
+// ---- Freeing -------------------------------------------------------------------
+
 static void free_piece(const struct piece *piece) {
     media.live_bytes -= piece->slice.size_bytes;
     if (media.buffer != NULL) {
-        if (buffers.free(media.buffer, piece->slice) != 0) {
-            bench_die("a slice was refused");
-        }
-        return;
-    }
-    // The last frame of a portion ends where the stream has read on.
-    if (--piece->portion->frame_count == 0) {
+        check(buffers.free(media.buffer, piece->slice) == 0);
+    } else if (--piece->portion->frame_count == 0) {
         free(piece->portion->data);
     }
 }
 
+static void free_list(allot_slices *list) {
+    size_t left = buffers.list_bytes(list);
+    media.live_bytes -= left;
+    while (left > 0) {
+        size_t part = left < READ_BYTES ? left : 1 + bench_random_below(&media.state, READ_BYTES);
+        check(buffers.list_consume(list, part) == 0);
+        left -= part;
+    }
+    check(buffers.list_destroy(list) == 0);
+}
+
 static void free_frame(const struct frame *frame) {
+    if (frame->list != NULL) {
+        free_list(frame->list);
+    }
     for (uint64_t i = frame->piece_count; i > 0; i--) {
-        uint64_t other = frame->first_piece + bench_random_below(&media.state, i);
-        struct piece piece = *piece_at(other);
-        *piece_at(other) = *piece_at(frame->first_piece + i - 1);
+        struct piece *other = piece_at(frame->first_piece + bench_random_below(&media.state, i));
+        struct piece piece = *other;
+        *other = *piece_at(frame->first_piece + i - 1);
         free_piece(&piece);
     }
 }
@@ -144,6 +208,8 @@ static void pass_ms(uint64_t now_ms) {
     }
 }
 
+// ---- Figures -------------------------------------------------------------------
+
 struct extremes {
     double low, high;
 };
@@ -153,8 +219,20 @@ static void extremes_add(struct extremes *extremes, double value) {
     extremes->high = value > extremes->high ? value : extremes->high;
 }
 
-int main(int argc, char **argv) {
-    bench_parse(argc, argv, params, sizeof params / sizeof params[0]);
+static struct extremes live, resident, held;
+
+static void sample(uint64_t own_kib) {
+    double live_kib = (double)media.live_bytes / 1024;
+    double resident_kib = (double)(bench_status_kib("VmRSS:") - own_kib);
+    double held_kib = media.buffer != NULL
+                          ? (double)buffers_stats(media.buffer).reserved_bytes / 1024
+                          : resident_kib;
+    extremes_add(&live, live_kib);
+    extremes_add(&resident, resident_kib);
+    extremes_add(&held, held_kib / live_kib);
+}
+
+static void set_up(void) {
     if (params[BUFFERS].value != 0) {
         buffers_load();
         media.buffer = bench_check(buffers.create(NULL));
@@ -163,23 +241,33 @@ int main(int argc, char **argv) {
     media.portions = bench_map(PIECES_COUNT * sizeof *media.portions);
     media.frames = bench_map(FRAMES_COUNT * sizeof *media.frames);
     media.streams = bench_map(params[STREAMS].value * sizeof *media.streams);
-    memset(media.pieces, 1, PIECES_COUNT * sizeof *media.pieces);  // resident from the start
-    memset(media.portions, 1, PIECES_COUNT * sizeof *media.portions);
+    memset(media.pieces, 0, PIECES_COUNT * sizeof *media.pieces);  // resident from the start
+    memset(media.portions, 0, PIECES_COUNT * sizeof *media.portions);
+    memset(media.frames, 0, FRAMES_COUNT * sizeof *media.frames);
     media.state = bench_seed(1);
-    struct extremes held = {0}, resident = {0}, live = {0};
+    check(pipe(media.pipe) == 0);
+    for (uint64_t i = 0; i < params[STREAMS].value; i++) {
+        struct stream *stream = &media.streams[i];
+        for (uint32_t at = 0; at < SIZES_COUNT; at++) {
+            double step = (double)at / (SIZES_COUNT - 1);
+            stream->sizes[at] =
+                (uint32_t)(FRAME_MIN_BYTES * pow((double)FRAME_MAX_BYTES / FRAME_MIN_BYTES, step));
+        }
+        if (params[BUFFERS].value == 2) {
+            stream->list = bench_check(buffers.list_create(media.buffer));
+        }
+    }
+}
+
+int main(int argc, char **argv) {
+    bench_parse(argc, argv, params, sizeof params / sizeof params[0]);
+    set_up();
     uint64_t own_kib = bench_status_kib("VmRSS:");
     uint64_t start_ns = bench_now_ns();
     for (uint64_t now_ms = 0; now_ms < params[SECONDS].value * 1000; now_ms++) {
         pass_ms(now_ms);
         if (now_ms >= WARM_MS && now_ms % SAMPLE_MS == 0) {
-            double resident_kib = (double)(bench_status_kib("VmRSS:") - own_kib);
-            double live_kib = (double)media.live_bytes / 1024;
-            double held_kib = media.buffer != NULL
-                                  ? (double)buffers_stats(media.buffer).reserved_bytes / 1024
-                                  : resident_kib;
-            extremes_add(&live, live_kib);
-            extremes_add(&resident, resident_kib);
-            extremes_add(&held, held_kib / live_kib);
+            sample(own_kib);
         }
     }
     double duration_ns = (double)(bench_now_ns() - start_ns);

@@ -313,11 +313,7 @@ static bool buffer_take_offset(struct buffer *buffer, uint64_t *offset, size_t n
            range_take(&buffer->space.range, offset, n, 1) == 0;
 }
 
-void *buffer_take(struct buffer *buffer, size_t n) {
-    uint64_t offset;
-    if (!buffer_take_offset(buffer, &offset, n)) {
-        return NULL;
-    }
+static void *buffer_count_take(struct buffer *buffer, uint64_t offset, size_t n) {
     buffer_array_of(buffer, offset)->is_purged = false;
     buffer->malloc_count++;
     buffer->malloc_bytes += n;
@@ -326,6 +322,29 @@ void *buffer_take(struct buffer *buffer, size_t n) {
         buffer->peak_bytes = buffer->live_bytes;
     }
     return buffer_data(buffer, offset);
+}
+
+void *buffer_take(struct buffer *buffer, size_t n) {
+    uint64_t offset;
+    return buffer_take_offset(buffer, &offset, n) ? buffer_count_take(buffer, offset, n) : NULL;
+}
+
+void *buffer_take_some(struct buffer *buffer, size_t *got, size_t least, size_t most) {
+    struct range *range = &buffer->space.range;
+    uint64_t offset, behind, size;
+    *got = range_largest(range) >= least ? least : most;
+    if (!buffer_take_offset(buffer, &offset, *got)) {
+        *got = least;
+        if (!buffer_take_offset(buffer, &offset, *got)) {
+            return NULL;
+        }
+    }
+    if (*got < most && buffer_make_room(&buffer->space) &&
+        range_next_free(range, offset + *got, &behind, &size) && behind == offset + *got) {
+        size_t more = size < most - *got ? (size_t)size : most - *got;
+        *got += range_take_at(range, behind, more) == 0 ? more : 0;
+    }
+    return buffer_count_take(buffer, offset, *got);
 }
 
 void *buffer_peek(struct buffer *buffer, size_t n) {
@@ -505,10 +524,6 @@ size_t buffer_trim(struct buffer *buffer) {
 }
 
 // ---- Figures and checks -----------------------------------------------------
-
-size_t buffer_largest(const struct buffer *buffer) {
-    return (size_t)range_largest(&buffer->space.range);
-}
 
 void buffer_read_stats(const struct buffer *buffer, struct allot_buffer_stats *stats) {
     *stats = (struct allot_buffer_stats){

@@ -75,6 +75,10 @@ void buffer_fini(struct buffer *buffer);
 // `n` adjacent bytes, n > 0. NULL if there is no memory; nothing has changed.
 void *buffer_take(struct buffer *buffer, size_t n);
 
+// The best fit for `least` bytes, and as much of it as is wanted, at most `most`.
+// Where nothing fits, `most` bytes of a further array. NULL as buffer_take.
+void *buffer_take_some(struct buffer *buffer, size_t *got, size_t least, size_t most);
+
 // The bytes that buffer_take would give. NULL if there is no memory.
 void *buffer_peek(struct buffer *buffer, size_t n);
 
@@ -96,7 +100,6 @@ void buffer_walk(struct buffer *buffer, allot_buffer_visit *visit, void *context
 // Whether all of the bytes, at least one, lie in one array, and their offset.
 bool buffer_locate(struct buffer *buffer, uint64_t *offset, const char *data, size_t n);
 
-size_t buffer_largest(const struct buffer *buffer);
 void buffer_read_stats(const struct buffer *buffer, struct allot_buffer_stats *stats);
 
 // Checks [U1] to [U6].

@@ -52,13 +52,6 @@ bool buffers_is_slice(allot_buffer *buffer, struct allot_slice slice) {
     return is_slice;
 }
 
-size_t buffers_largest(allot_buffer *buffer) {
-    buffers_lock(buffer);
-    size_t largest = buffer_largest(&buffer->buffer);
-    buffers_unlock(buffer);
-    return largest;
-}
-
 // ---- Creation --------------------------------------------------------------------
 
 static struct allot_buffer_options buffers_complete(const struct allot_buffer_options *given) {
@@ -127,6 +120,23 @@ struct allot_slice allot_buffer_malloc(allot_buffer *buffer, size_t size_bytes) 
         return (struct allot_slice){NULL, 0};
     }
     return (struct allot_slice){data, size_bytes};
+}
+
+struct allot_slice allot_buffer_malloc_some(allot_buffer *buffer, size_t min_bytes,
+                                            size_t max_bytes) {
+    struct allot_slice slice = {NULL, 0};
+    if (min_bytes == 0 || min_bytes > max_bytes) {
+        errno = EINVAL;
+        return slice;
+    }
+    buffers_lock(buffer);
+    slice.data = buffer_take_some(&buffer->buffer, &slice.size_bytes, min_bytes, max_bytes);
+    buffers_unlock(buffer);
+    if (slice.data == NULL) {
+        slice.size_bytes = 0;
+        errno = ENOMEM;
+    }
+    return slice;
 }
 
 int allot_buffer_free(allot_buffer *buffer, struct allot_slice slice) {

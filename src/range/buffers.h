@@ -9,7 +9,4 @@
 // Whether the bytes lie in one array, so that they may be freed together.
 bool buffers_is_slice(allot_buffer *buffer, struct allot_slice slice);
 
-// The largest free range at this moment.
-size_t buffers_largest(allot_buffer *buffer);
-
 #endif

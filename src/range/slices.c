@@ -127,18 +127,16 @@ static void slices_push(allot_slices *list, struct allot_slice slice) {
 
 // ---- Reading -------------------------------------------------------------------
 
-// Allocates up to max_bytes in parts: free ranges, the last part in a new array
-// if it has to be. Returns how many parts; 0: there is no memory.
+// Allocates up to max_bytes in parts, the smallest free ranges first that are worth
+// it: what lies between slices is used before what could hold large ones. Returns
+// how many parts; 0: there is no memory.
 static int slices_take_parts(allot_slices *list, struct iovec *parts, size_t max_bytes) {
     int count = 0;
     while (max_bytes > 0 && count < SLICES_READ_PARTS) {
-        size_t size_bytes = max_bytes;
-        size_t largest = buffers_largest(list->buffer);
-        if (count + 1 < SLICES_READ_PARTS && largest < size_bytes &&
-            largest >= SLICES_PART_MIN_BYTES) {
-            size_bytes = largest;
-        }
-        struct allot_slice part = allot_buffer_malloc(list->buffer, size_bytes);
+        bool is_last = count + 1 == SLICES_READ_PARTS;
+        size_t least =
+            is_last || max_bytes < SLICES_PART_MIN_BYTES ? max_bytes : SLICES_PART_MIN_BYTES;
+        struct allot_slice part = allot_buffer_malloc_some(list->buffer, least, max_bytes);
         if (part.data == NULL) {
             break;
         }
@@ -269,4 +267,37 @@ int allot_slices_consume(allot_slices *list, size_t size_bytes) {
     int error = slices_settle(list);
     errno = error != 0 ? error : saved;
     return error != 0 ? -1 : 0;
+}
+
+// How many items the first bytes of the list are in.
+static size_t slices_count_items(const allot_slices *list, size_t size_bytes) {
+    size_t count = 0;
+    for (size_t sum = 0; sum < size_bytes; count++) {
+        sum += list->items[list->head + count].iov_len;
+    }
+    return count;
+}
+
+int allot_slices_move(allot_slices *to, allot_slices *from, size_t size_bytes) {
+    if (size_bytes > from->left_bytes || to->buffer != from->buffer || to == from) {
+        errno = EINVAL;
+        return -1;
+    }
+    slices_settle(from);
+    if (!slices_is_settled(from) || !slices_reserve(to, slices_count_items(from, size_bytes))) {
+        errno = ENOMEM;
+        return -1;
+    }
+    from->left_bytes -= size_bytes;
+    while (size_bytes > 0) {
+        struct iovec *item = &from->items[from->head];
+        size_t part = size_bytes < item->iov_len ? size_bytes : item->iov_len;
+        slices_push(to, (struct allot_slice){item->iov_base, part});
+        item->iov_base = (char *)item->iov_base + part;
+        item->iov_len -= part;
+        size_bytes -= part;
+        from->head += item->iov_len == 0;
+        from->first = from->head;
+    }
+    return 0;
 }

@@ -74,6 +74,7 @@ static const char *const allot_names[] = {
     "allot_buffer_create",
     "allot_buffer_destroy",
     "allot_buffer_malloc",
+    "allot_buffer_malloc_some",
     "allot_buffer_free",
     "allot_buffer_free_rest",
     "allot_buffer_retain",
@@ -90,6 +91,7 @@ static const char *const allot_names[] = {
     "allot_slices_bytes",
     "allot_slices_iovec",
     "allot_slices_consume",
+    "allot_slices_move",
     "allot_slices_read",
     "allot_slices_write",
 };

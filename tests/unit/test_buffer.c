@@ -55,6 +55,30 @@ static void the_best_fit_of_all_arrays_is_taken(void) {
     allot_buffer_destroy(buffer);
 }
 
+static void what_is_free_between_two_sizes_is_taken(void) {
+    allot_buffer *buffer = buffer_make(1000, 4096);
+    struct allot_slice whole = buffer_slice(buffer, 1000);
+    buffer_free(buffer, buffer_part(whole, 100, 60));
+    buffer_free(buffer, buffer_part(whole, 300, 500));
+    struct allot_slice some = allot_buffer_malloc_some(buffer, 40, 200);
+    assert_ptr_equal(some.data, (char *)whole.data + 100);
+    UNIT_CHECK(some.size_bytes, ==, 60);
+    some = allot_buffer_malloc_some(buffer, 61, 200);
+    assert_ptr_equal(some.data, (char *)whole.data + 300);
+    UNIT_CHECK(some.size_bytes, ==, 200);
+    some = allot_buffer_malloc_some(buffer, 301, 800);  // in a further array
+    UNIT_CHECK(some.size_bytes, ==, 800);
+    UNIT_CHECK(buffer_stats(buffer).array_count, ==, 2);
+    UNIT_CHECK(buffer_stats(buffer).live_bytes, ==, 440 + 60 + 200 + 800);
+    assert_null(allot_buffer_malloc_some(buffer, 0, 10).data);
+    assert_int_equal(errno, EINVAL);
+    assert_null(allot_buffer_malloc_some(buffer, 11, 10).data);
+    assert_null(allot_buffer_malloc_some(buffer, SIZE_MAX, SIZE_MAX).data);
+    assert_int_equal(errno, ENOMEM);
+    assert_true(allot_buffer_validate(buffer));
+    allot_buffer_destroy(buffer);
+}
+
 static void any_part_and_several_adjacent_slices_can_be_freed(void) {
     allot_buffer *buffer = buffer_make(1024, 4096);
     struct allot_slice first = buffer_slice(buffer, 300);
@@ -490,6 +514,7 @@ static const struct unit_case cases[] = {
     UNIT(a_slice_of_no_bytes_is_not_null_and_freed_by_nothing),
     UNIT(slices_lie_one_behind_the_other_without_gaps),
     UNIT(the_best_fit_of_all_arrays_is_taken),
+    UNIT(what_is_free_between_two_sizes_is_taken),
     UNIT(any_part_and_several_adjacent_slices_can_be_freed),
     UNIT(foreign_slices_are_refused_and_nothing_changes),
     UNIT(double_and_overlapping_frees_are_refused),

@@ -143,7 +143,7 @@ static size_t draw_size(void) {
 // A refusal is true: no free range is large enough, and no further array allowed.
 static void check_refusal(size_t size_bytes, uint64_t refused_before) {
     if (requests.refused_count == refused_before) {
-        UNIT_CHECK(buffer_largest(&model.buffer), <, size_bytes);
+        UNIT_CHECK(range_largest(&model.buffer.space.range), <, size_bytes);
         UNIT_CHECK(model.buffer.reserved_bytes + size_bytes, >, LIMIT);
     }
 }
@@ -151,11 +151,16 @@ static void check_refusal(size_t size_bytes, uint64_t refused_before) {
 static void step_take(void) {
     size_t size_bytes = draw_size();
     uint64_t refused = requests.refused_count;
-    unsigned char *data = buffer_take(&model.buffer, size_bytes);
+    size_t least = check_random_below(&model.random, 4) == 0 ? size_bytes / 2 + 1 : size_bytes;
+    size_t wanted = size_bytes;
+    unsigned char *data = least == wanted
+                              ? buffer_take(&model.buffer, wanted)
+                              : buffer_take_some(&model.buffer, &size_bytes, least, wanted);
     if (data == NULL) {
-        check_refusal(size_bytes, refused);
+        check_refusal(least, refused);
         return;
     }
+    assert_true(size_bytes >= least && size_bytes <= wanted);
     for (size_t i = 0; i < size_bytes; i++) {
         assert_true(*references((uintptr_t)data + i) == 0);
         *references((uintptr_t)data + i) = 1;

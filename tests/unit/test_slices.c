@@ -200,6 +200,43 @@ static void a_list_passes_over_what_somebody_else_has_freed(void) {
     allot_buffer_destroy(buffer);
 }
 
+static void bytes_move_from_the_front_of_a_list_to_the_end_of_another(void) {
+    fill_text();
+    allot_buffer *buffer = buffer_make(1024, 4096);
+    allot_buffer *other = buffer_make(1024, 4096);
+    allot_slices *from = make_list(buffer);
+    allot_slices *to = make_list(buffer);
+    allot_slices *foreign = make_list(other);
+    for (size_t at = 0; at < 1000; at += 50) {
+        struct allot_slice slice = buffer_slice(buffer, 50);
+        memcpy(slice.data, text + at, 50);
+        assert_int_equal(allot_slices_append(from, slice), 0);
+        buffer_slice(buffer, 1);
+    }
+    assert_int_equal(allot_slices_consume(from, 20), 0);
+    assert_int_equal(allot_slices_move(to, from, 0), 0);
+    assert_int_equal(allot_slices_move(to, from, 10), 0);
+    check_list(to, 20, 10);
+    check_list(from, 30, 970);
+    assert_int_equal(allot_slices_move(to, from, 500), 0);
+    UNIT_CHECK(item_count(to), ==, 11);
+    check_list(to, 20, 510);
+    check_list(from, 530, 470);
+    assert_int_equal(allot_slices_move(to, from, 471), -1);
+    assert_int_equal(errno, EINVAL);
+    assert_int_equal(allot_slices_move(from, from, 1), -1);
+    assert_int_equal(allot_slices_move(foreign, from, 1), -1);
+    assert_int_equal(allot_slices_move(to, from, 470), 0);
+    check_list(to, 20, 980);
+    UNIT_CHECK(item_count(from), ==, 0);
+    assert_int_equal(allot_slices_destroy(to), 0);
+    UNIT_CHECK(buffer_stats(buffer).live_bytes, ==, 20);
+    allot_slices_destroy(from);
+    allot_slices_destroy(foreign);
+    allot_buffer_destroy(buffer);
+    allot_buffer_destroy(other);
+}
+
 static void readv_uses_free_ranges_before_it_adds_an_array(void) {
     int ends[2];
     make_pipe(ends);
@@ -309,6 +346,7 @@ static const struct unit_case cases[] = {
     UNIT(a_list_frees_what_is_consumed),
     UNIT(adjacent_slices_become_one_item_within_an_array),
     UNIT(a_list_passes_over_what_somebody_else_has_freed),
+    UNIT(bytes_move_from_the_front_of_a_list_to_the_end_of_another),
     UNIT(readv_uses_free_ranges_before_it_adds_an_array),
     UNIT(a_list_carries_a_stream_from_a_socket_to_a_pipe),
     UNIT(a_list_longer_than_iov_max_is_written_in_parts),
