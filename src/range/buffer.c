@@ -405,7 +405,8 @@ static int buffer_give_shared(struct buffer *buffer, uint64_t first, uint64_t en
 }
 
 static int buffer_give_located(struct buffer *buffer, uint64_t offset, size_t n) {
-    if (UNLIKELY(share_has(&buffer->shares, offset, offset + n))) {
+    if (UNLIKELY(buffer->shares.entry_count > 0) &&
+        share_has(&buffer->shares, offset, offset + n)) {
         return buffer_give_shared(buffer, offset, offset + n);
     }
     int error = buffer_give_offsets(&buffer->space, offset, n);

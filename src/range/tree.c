@@ -345,8 +345,10 @@ void tree_insert_at(struct tree *tree, struct tree_pool *pool, struct tree_curso
     }
     struct tree_node *leaf = tree_node(pool, cursor->step[0].node);
     uint32_t at = cursor->step[0].at + has_before;
-    memmove(&leaf->as.pairs[at + 1], &leaf->as.pairs[at],
-            (leaf->count - at) * sizeof(struct tree_pair));
+    uint32_t behind = leaf->count - at;
+    if (behind > 0) {  // a call less in small trees
+        memmove(&leaf->as.pairs[at + 1], &leaf->as.pairs[at], behind * sizeof(struct tree_pair));
+    }
     tree_store(&leaf->as.pairs[at], pair);
     leaf->count++;
     if (at == 0) {
@@ -399,8 +401,10 @@ void tree_remove_at(struct tree *tree, struct tree_pool *pool, const struct tree
     struct tree_node *leaf = tree_node(pool, cursor->step[0].node);
     uint32_t at = cursor->step[0].at;
     leaf->count--;
-    memmove(&leaf->as.pairs[at], &leaf->as.pairs[at + 1],
-            (leaf->count - at) * sizeof(struct tree_pair));
+    uint32_t behind = leaf->count - at;
+    if (behind > 0) {
+        memmove(&leaf->as.pairs[at], &leaf->as.pairs[at + 1], behind * sizeof(struct tree_pair));
+    }
     leaf->as.pairs[leaf->count] = TREE_NO_PAIR;
     if (at == 0 && leaf->count > 0) {
         tree_tell_parents(tree, pool, cursor, 0, leaf->as.pairs[0]);
