@@ -1,79 +1,11 @@
 // test_buffer_model.c - random calls against a count of references for each byte, also while one
 // request for memory after the other is refused.
-//
-// The linker sends the requests of the modules through the functions __wrap_* here
-// (tests/unit/CMakeLists.txt).
 #include "range/buffer.h"
 
 #include "buffer.h"
+#include "requests.h"
 
-enum { PAGE = 4096, PAGES_MAX = 4096, KNOWN = 256, LIMIT = 48 * 1024, REQUESTS_MAX = 100000 };
-
-// ---- Requests for memory ---------------------------------------------------------
-
-void *__real_allot_malloc(size_t size_bytes);
-void *__real_allot_calloc(size_t count, size_t size_bytes);
-void *__real_allot_realloc(void *block, size_t size_bytes);
-void *__real_allot_aligned(size_t align_bytes, size_t size_bytes);
-void __real_allot_free(void *block);
-void *__wrap_allot_malloc(size_t size_bytes);
-void *__wrap_allot_calloc(size_t count, size_t size_bytes);
-void *__wrap_allot_realloc(void *block, size_t size_bytes);
-void *__wrap_allot_aligned(size_t align_bytes, size_t size_bytes);
-void __wrap_allot_free(void *block);
-
-static struct {
-    uint64_t count, refused_count;
-    uint64_t refuse_at;  // the number of the request that fails; 0: none
-    bool refuse_from;    // and all after it
-    int64_t blocks;      // not freed
-    bool is_inside;      // realloc itself allocates and frees
-} requests;
-
-static bool is_refused(void) {
-    if (requests.is_inside) {
-        return false;
-    }
-    uint64_t number = ++requests.count;
-    bool is = requests.refuse_at != 0 &&
-              (requests.refuse_from ? number >= requests.refuse_at : number == requests.refuse_at);
-    requests.refused_count += is;
-    errno = is ? ENOMEM : errno;
-    return is;
-}
-
-static void *counted(void *block) {
-    requests.blocks += block != NULL && !requests.is_inside;
-    return block;
-}
-
-void *__wrap_allot_malloc(size_t size_bytes) {
-    return is_refused() ? NULL : counted(__real_allot_malloc(size_bytes));
-}
-
-void *__wrap_allot_calloc(size_t count, size_t size_bytes) {
-    return is_refused() ? NULL : counted(__real_allot_calloc(count, size_bytes));
-}
-
-void *__wrap_allot_realloc(void *block, size_t size_bytes) {
-    if (is_refused()) {
-        return NULL;
-    }
-    requests.is_inside = true;
-    void *moved = __real_allot_realloc(block, size_bytes);
-    requests.is_inside = false;
-    requests.blocks += block == NULL && moved != NULL;
-    return moved;
-}
-
-void *__wrap_allot_aligned(size_t align_bytes, size_t size_bytes) {
-    return is_refused() ? NULL : counted(__real_allot_aligned(align_bytes, size_bytes));
-}
-
-void __wrap_allot_free(void *block) {
-    requests.blocks -= block != NULL && !requests.is_inside;
-    __real_allot_free(block);
-}
+enum { PAGE = 4096, PAGES_MAX = 4096, KNOWN = 256, LIMIT = 48 * 1024 };
 
 // ---- The model -------------------------------------------------------------------
 
@@ -287,10 +219,7 @@ static void random_calls_agree_with_a_count_for_each_byte(void) {
 
 // Some steps in which request k is refused; false once there are fewer requests.
 static bool run_refused(uint64_t k, bool from) {
-    requests.count = 0;
-    requests.refused_count = 0;
-    requests.refuse_at = k;
-    requests.refuse_from = from;
+    requests_refuse(k, from);
     if (begin(check_seed())) {
         for (int i = 0; i < 1000; i++) {
             step();
@@ -303,26 +232,46 @@ static bool run_refused(uint64_t k, bool from) {
     return requests.refused_count > 0;
 }
 
-static void check_every_refusal(bool from) {
-    uint64_t k = 1;
-    while (run_refused(k, from)) {
-        assert_true(++k < REQUESTS_MAX);
-    }
-    printf("%llu requests\n", (unsigned long long)k - 1);
-    assert_true(k > 20);
-}
-
 static void every_refused_request_leaves_the_buffer_whole(void) {
-    check_every_refusal(false);
+    requests_refuse_each(run_refused, false);
 }
 
 static void refusals_without_end_leave_the_buffer_whole(void) {
-    check_every_refusal(true);
+    requests_refuse_each(run_refused, true);
+}
+
+static void the_validator_sees_broken_invariants(void) {
+    assert_true(begin(1));
+    struct buffer *buffer = &model.buffer;
+    char *data = buffer_take(buffer, 100);
+    buffer_take(buffer, 1000);
+    assert_int_equal(buffer_retain(buffer, data, 100), 0);
+    assert_true(buffer_validate(buffer));
+    buffer->places[0].slot ^= 1;  // [U4]
+    assert_false(buffer_validate(buffer));
+    buffer->places[0].slot ^= 1;
+    buffer->array_count--;  // [U4]
+    assert_false(buffer_validate(buffer));
+    buffer->array_count++;
+    buffer->live_bytes++;  // [U5]
+    assert_false(buffer_validate(buffer));
+    buffer->live_bytes--;
+    buffer->arrays[0].size_bytes--;  // [U4], [U5]
+    assert_false(buffer_validate(buffer));
+    buffer->arrays[0].size_bytes++;
+    assert_int_equal(range_give(&buffer->space.range, 50, 10), 0);  // [U6]
+    buffer->live_bytes -= 10;
+    assert_false(buffer_validate(buffer));
+    assert_int_equal(range_take_at(&buffer->space.range, 50, 10), 0);
+    buffer->live_bytes += 10;
+    assert_true(buffer_validate(buffer));
+    buffer_fini(buffer);
 }
 
 static const struct unit_case cases[] = {
     UNIT(random_calls_agree_with_a_count_for_each_byte),
     UNIT(every_refused_request_leaves_the_buffer_whole),
+    UNIT(the_validator_sees_broken_invariants),
     UNIT(refusals_without_end_leave_the_buffer_whole),
 };
 
