@@ -579,7 +579,7 @@ ALLOT_API size_t allot_buffer_trim(allot_buffer *buffer);
 ///   range     a free range
 ///
 /// Returns false to end the walk. Threads: that of the walk.
-typedef bool allot_buffer_visit(void *context, struct allot_slice range);
+typedef bool (*allot_buffer_visit)(void *context, struct allot_slice range);
 
 /// Call a function for each free range, in the order of arrays and addresses.
 ///
@@ -589,7 +589,7 @@ typedef bool allot_buffer_visit(void *context, struct allot_slice range);
 ///
 /// Returns nothing. Threads: as allot_buffer_malloc; the lock of a shared buffer
 /// is held. Cost: proportional to free ranges.
-ALLOT_API void allot_buffer_walk(allot_buffer *buffer, allot_buffer_visit *visit, void *context);
+ALLOT_API void allot_buffer_walk(allot_buffer *buffer, allot_buffer_visit visit, void *context);
 
 /// Check the buffer's own records against each other: for tests.
 ///

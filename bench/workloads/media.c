@@ -2,10 +2,11 @@
 //
 // Streams bring frames of 200 B to 100 KiB, 25 a second each; as many of each order of
 // magnitude, and the same ones every two seconds in another order: the bitrate is
-// constant, so that what varies is the allocator's. They come through a pipe, in portions of 500 B to 16 KiB, and are read
-// into memory that was allocated for 16 KiB; what was not read to is given back at
-// once. A portion may hold the end of one frame and the beginning of the next. A
-// frame is kept for two seconds of simulated time and then freed in pieces.
+// constant, so that what varies is the allocator's. They come through a pipe, in
+// portions of 500 B to 16 KiB, and are read into memory that was allocated for 16 KiB;
+// what was not read to is given back at once. A portion may hold the end of one frame
+// and the beginning of the next. A frame is kept for two seconds of simulated time and
+// then freed in pieces.
 //
 // buffers=0: a portion is shrunk by realloc, and freed with the last of its frames.
 // buffers=1: portions are adjacent bytes, and each frame frees its part of them.

@@ -497,7 +497,7 @@ int buffer_recycle(struct buffer *buffer) {
 
 // ---- Free ranges ---------------------------------------------------------------
 
-void buffer_walk(struct buffer *buffer, allot_buffer_visit *visit, void *context) {
+void buffer_walk(struct buffer *buffer, allot_buffer_visit visit, void *context) {
     uint64_t from = 0;
     uint64_t offset, n;
     bool goes_on = true;

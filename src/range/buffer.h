@@ -95,7 +95,7 @@ int buffer_recycle(struct buffer *buffer);
 size_t buffer_trim(struct buffer *buffer);
 
 // Calls visit for each free range, arrays in order of their age.
-void buffer_walk(struct buffer *buffer, allot_buffer_visit *visit, void *context);
+void buffer_walk(struct buffer *buffer, allot_buffer_visit visit, void *context);
 
 // Whether all of the bytes, at least one, lie in one array, and their offset.
 bool buffer_locate(struct buffer *buffer, uint64_t *offset, const char *data, size_t n);

@@ -220,7 +220,7 @@ size_t allot_buffer_trim(allot_buffer *buffer) {
     return returned;
 }
 
-void allot_buffer_walk(allot_buffer *buffer, allot_buffer_visit *visit, void *context) {
+void allot_buffer_walk(allot_buffer *buffer, allot_buffer_visit visit, void *context) {
     buffers_lock(buffer);
     buffer_walk(&buffer->buffer, visit, context);
     buffers_unlock(buffer);
