@@ -526,7 +526,7 @@ static void heap_end(struct allot_heap *heap) {
     if (heap->own_classes != NULL) {
         heapstack_give_page(heap->own_classes);
     }
-    heapstack_give_page(heap);
+    heapstack_give_record(heap);
 }
 
 static void heap_link(struct allot_heap *heap) {
@@ -589,7 +589,7 @@ static int heap_start(struct allot_heap **heap, const struct heap_request *reque
         }
         return error;
     }
-    *heap = heapstack_take_page();
+    *heap = heapstack_take_record();
     if (*heap == NULL) {
         return ENOMEM;
     }

@@ -20,7 +20,8 @@ struct heap_stacks heap_no_stacks = {
 
 static struct {
     struct lock lock;
-    void *first;  // out of use, linked by the first word
+    void *first;                 // out of use, linked by the first word
+    struct allot_heap *records;  // likewise, by next; never used for anything else
 } heapstack_pages;
 
 // ---- Pages
@@ -42,9 +43,27 @@ void heapstack_give_page(void *page) {
     lock_give(&heapstack_pages.lock);
 }
 
+struct allot_heap *heapstack_take_record(void) {
+    lock_take(&heapstack_pages.lock);
+    struct allot_heap *heap = heapstack_pages.records;
+    if (heap != NULL) {
+        heapstack_pages.records = heap->next;
+    }
+    lock_give(&heapstack_pages.lock);
+    return heap != NULL ? heap : region_take_meta(HEAP_PAGE_BYTES);
+}
+
+void heapstack_give_record(struct allot_heap *heap) {
+    lock_take(&heapstack_pages.lock);
+    heap->next = heapstack_pages.records;
+    heapstack_pages.records = heap;
+    lock_give(&heapstack_pages.lock);
+}
+
 void heapstack_repair(void) {
     lock_reset(&heapstack_pages.lock);
     heapstack_pages.first = NULL;
+    heapstack_pages.records = NULL;
 }
 
 // ---- Stacks

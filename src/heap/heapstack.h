@@ -9,10 +9,14 @@
 
 #include <stddef.h>
 
-// A page of memory for records, for a heap, its stacks or its classes; contents
-// indeterminate. NULL if there is none.
+// A page of memory for records, for stacks or classes; contents indeterminate.
+// NULL if there is none.
 void *heapstack_take_page(void);
 void heapstack_give_page(void *page);
+
+// A page that was never anything but a record: zero, or as the last heap left it.
+struct allot_heap *heapstack_take_record(void);
+void heapstack_give_record(struct allot_heap *heap);
 
 // A block of the class; NULL: no memory.
 void *heapstack_pop(struct allot_heap *heap, unsigned kind);

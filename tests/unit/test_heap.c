@@ -230,6 +230,30 @@ static void what_is_free_leaves_a_heap_that_is_trimmed(void) {
     UNIT_CHECK(allot_heap_destroy(heap), ==, 0);
 }
 
+// Pages of stacks are used again, but not for records: a late free may count itself there.
+static void heaps_come_and_go_whatever_their_pages_held(void) {
+    static void *block[BLOCKS_MAX];
+    for (int round = 0; round < 20; round++) {
+        struct allot_heap_options options = plain();
+        allot_heap *heap[4];
+        for (size_t k = 0; k < 4; k++) {
+            heap[k] = create(&options);
+        }
+        for (size_t k = 0; k < 4; k++) {
+            for (size_t i = 0; i < BLOCKS_MAX; i++) {
+                block[i] = allot_heap_malloc(heap[k], 16 + i % 600);
+            }
+            for (size_t i = 0; i < BLOCKS_MAX; i++) {
+                allot_heap_free(heap[k], block[i]);
+            }
+        }
+        for (size_t k = 0; k < 4; k++) {
+            UNIT_CHECK(live(heap[k]), ==, 0);
+            UNIT_CHECK(allot_heap_destroy(heap[k]), ==, 0);
+        }
+    }
+}
+
 static void a_new_heap_of_few_blocks_holds_one_granule(void) {
     struct allot_heap_options options = plain();
     allot_heap *heap = create(&options);
@@ -705,6 +729,7 @@ static const struct unit_case cases[] = {
     UNIT(blocks_of_every_kind_may_be_freed_by_free),
     UNIT(a_walk_visits_each_live_block_once),
     UNIT(what_is_free_leaves_a_heap_that_is_trimmed),
+    UNIT(heaps_come_and_go_whatever_their_pages_held),
     UNIT(a_new_heap_of_few_blocks_holds_one_granule),
     UNIT(a_limit_is_reached_to_the_byte_and_not_passed),
     UNIT(making_a_block_smaller_never_fails),
