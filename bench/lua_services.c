@@ -1,7 +1,7 @@
 // lua_services.c - starts Lua services: lua_services FROM STATES THREADS ROUNDS
 //
-// How long does {new state, open the libraries, load and run scripts, full collection, close} take,
-// and what does it cost when several threads do it at once? FROM says where a state's memory is from:
+// How long does {new state, open the libraries, load scripts, full collection, close} take, and
+// what does it cost when several threads do it at once? FROM says where a state takes memory from:
 //   heap     a heap of allot for each state; liballot must be preloaded
 //   malloc   realloc and free, of whatever is preloaded
 //   bump     fresh memory for all, and nothing is ever freed

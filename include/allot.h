@@ -271,6 +271,10 @@ struct allot_heap_options {
     const size_t *classes;     ///< block sizes instead of the usual ones: rising
                                ///< multiples of 16, at most 32 KiB; NULL: the usual ones
     size_t class_count;        ///< of classes, at most ALLOT_HEAP_CLASSES_MAX
+    void *memory;              ///< the heap lives in this memory, all of it, and makes no system
+                               ///< call unless two threads meet in it; no reserve, no classes.
+                               ///< NULL: in memory of its own
+    size_t memory_bytes;       ///< of memory; 4 KiB of it hold the heap itself
     bool shared;               ///< any thread may allocate
     bool prefault;             ///< the reserve is made resident at once
     bool lock_memory;          ///< the reserve is locked into memory (mlock)
@@ -288,7 +292,8 @@ struct allot_heap_options {
 /// or a size_bytes of no version, a class that is 0, no multiple of 16 or not
 /// larger than the one before, or options that exclude each other; E2BIG for too many
 /// classes, a class of more than 32 KiB; ERANGE for a limit below the reserve, a
-/// soft limit above the limit; EPERM if the parent belongs to another thread; ENOMEM.
+/// soft limit above the limit, memory that is too small; EEXIST for memory that
+/// overlaps another heap's; EPERM if the parent belongs to another thread; ENOMEM.
 /// Threads: any. fork: the child's heaps are those of the thread that forked.
 /// Cost: about a microsecond; a reserve takes address space only, unless it is
 /// prefaulted.
@@ -692,6 +697,341 @@ ALLOT_API bool allot_pressure(struct allot_pressure *pressure);
 #if defined(__cplusplus) && defined(__GNUC__)
 #pragma GCC diagnostic pop
 #endif
+// ---- Buffers -----------------------------------------------------------------
+
+/// A piece of a buffer: some adjacent bytes. Slices are plain values, of one
+/// byte granularity, and nothing is stored beside their bytes: any part of a
+/// slice is a slice, and so are adjacent slices of one array together. Each byte
+/// that is handed out has one reference, or more after allot_buffer_retain.
+struct allot_slice {
+    void *data;         ///< NULL: no slice
+    size_t size_bytes;  ///< 0 is allowed
+};
+
+/// A buffer: arrays of memory out of which slices are cut, and to which any
+/// part of them comes back in any order.
+typedef struct allot_buffer allot_buffer;
+
+/// What allot_buffer_create is to make. Zeros mean the defaults.
+struct allot_buffer_options {
+    size_t struct_size;      ///< sizeof(struct allot_buffer_options). Set by the caller
+    size_t first_bytes;      ///< of the first array; 0: 64 KiB. Each further one is twice as
+                             ///< large as the largest
+    size_t array_max_bytes;  ///< up to this, at least first_bytes; 0: 4 MiB. A larger slice
+                             ///< gets an array of its own
+    size_t limit_bytes;      ///< of all arrays together; 0: none
+    size_t keep_bytes;       ///< an array goes back only if so much stays free; the pages of an
+                             ///< idle one go back even so
+    uint64_t idle_ns;        ///< an empty array goes back if nothing was freed in it for so long;
+                             ///< 0: one second, UINT64_MAX: never. Looked at in calls, every few
+                             ///< frees
+    bool shared;             ///< a lock lets several threads use the buffer at once
+};
+
+/// Make a buffer. It has no array until the first slice.
+///
+///   options   NULL: all defaults
+///
+/// Returns the buffer. NULL with errno = ENOMEM if there is no memory; EINVAL
+/// if struct_size is unknown or array_max_bytes is below first_bytes or not
+/// below 1 TiB.
+/// Threads: any. Signals: no. Cost: some allocations.
+ALLOT_API allot_buffer *allot_buffer_create(const struct allot_buffer_options *options);
+
+/// Free a buffer and all its arrays; no slice of it may be used any more.
+///
+///   buffer   or NULL, which is ignored
+///
+/// Returns nothing; errno is kept.
+/// Threads: one, while no other uses it. Cost: proportional to arrays and free
+/// ranges.
+ALLOT_API void allot_buffer_destroy(allot_buffer *buffer);
+
+/// Allocate adjacent bytes: the best fit in all arrays, of equal ones in the
+/// oldest array and there the lowest; in a further array if none is large enough.
+///
+///   buffer       where
+///   size_bytes   0 is allowed: a slice of no bytes, which need not be freed
+///
+/// Returns the slice, contents indeterminate and not aligned. data = NULL with
+/// errno = ENOMEM if there is no memory or the limit is reached; nothing that is
+/// in use has changed.
+/// Threads: one at a time, unless the buffer is shared. Signals: no. fork: safe
+/// in the child, unless the buffer is shared and another thread was in a call.
+/// Cost: logarithmic in the number of free ranges.
+ALLOT_API struct allot_slice allot_buffer_malloc(allot_buffer *buffer, size_t size_bytes);
+
+/// Allocate what is there: the best fit for min_bytes in all arrays, and as much of
+/// it as max_bytes; max_bytes in a further array if nothing fits. Where a message may
+/// be in pieces, what is free between others is used so.
+///
+///   buffer      where
+///   min_bytes   at least 1
+///   max_bytes   at least min_bytes
+///
+/// Returns the slice, of min_bytes to max_bytes. data = NULL with errno = EINVAL if
+/// they are not as above, ENOMEM as allot_buffer_malloc.
+/// Threads: as allot_buffer_malloc. Signals: no. Cost: twice that of
+/// allot_buffer_malloc.
+ALLOT_API struct allot_slice allot_buffer_malloc_some(allot_buffer *buffer, size_t min_bytes,
+                                                      size_t max_bytes);
+
+/// Give up one reference to each byte of a slice. Bytes that have no further
+/// one are free.
+///
+///   buffer   from which they are
+///   slice    any bytes in use that lie in one array, however they were allocated.
+///            No bytes: nothing happens
+///
+/// Returns 0. -1 with errno = EINVAL if any byte is not in use or not of this
+/// buffer (a second free, a foreign pointer, an overlap); ENOMEM if there is no
+/// memory to note that a part is free. Nothing has changed then.
+/// Threads: as allot_buffer_malloc. Signals: no.
+/// Cost: logarithmic in the number of free ranges and, if bytes have further
+/// references, in the number of intervals that have.
+ALLOT_API int allot_buffer_free(allot_buffer *buffer, struct allot_slice slice);
+
+/// Free all of a slice but its first bytes.
+///
+///   buffer       from which it is
+///   slice        in and out: the slice, then its first keep_bytes
+///   keep_bytes   at most its size; with 0 nothing of it is left, and its data
+///                is NULL
+///
+/// Returns 0. -1 with errno = EINVAL if it has fewer bytes, else as
+/// allot_buffer_free; nothing has changed then, nor has the slice.
+/// Threads: as allot_buffer_malloc. Cost: that of allot_buffer_free.
+ALLOT_API int allot_buffer_free_rest(allot_buffer *buffer, struct allot_slice *slice,
+                                     size_t keep_bytes);
+
+/// Add one reference to each byte of a slice, to be given up by
+/// allot_buffer_free: a consumer keeps what it needs, however long others do.
+///
+///   buffer   from which they are
+///   slice    any bytes in use that lie in one array. No bytes: nothing happens
+///
+/// Returns 0. -1 with errno = EINVAL if any byte is not in use or not of this
+/// buffer, EOVERFLOW if one has 2^32 references, ENOMEM; nothing has changed
+/// then.
+/// Threads: as allot_buffer_malloc; the caller has a reference. Signals: no.
+/// Cost: logarithmic in the number of intervals that have further references.
+ALLOT_API int allot_buffer_retain(allot_buffer *buffer, struct allot_slice slice);
+
+/// Look at free bytes without allocating them: those that
+/// allot_buffer_malloc(buffer, size_bytes) would return. They may be written and
+/// read until the next call that gets this buffer, statistics and validation
+/// excepted. If that is allot_buffer_malloc of the same size, it returns this
+/// slice with its contents. Nothing need be given back, and no figure changes
+/// unless an array is added.
+///
+///   buffer       not a shared one: another thread could take the bytes
+///   size_bytes   0 is allowed
+///
+/// Returns the slice. data = NULL with errno = ENOMEM as allot_buffer_malloc,
+/// EINVAL if the buffer is shared.
+/// Threads: one. Signals: no. Cost: that of allot_buffer_malloc.
+ALLOT_API struct allot_slice allot_buffer_borrow(allot_buffer *buffer, size_t size_bytes);
+
+/// Allocate, read(2) once and free what was not read to. A call that a signal
+/// interrupts is repeated.
+///
+///   buffer      where
+///   slice       out: the bytes that were read; data = NULL if there are none
+///   fd          a descriptor
+///   max_bytes   how much to read at most, at least 1
+///
+/// Returns how many bytes were read, 0 at the end of the file. -1 with errno =
+/// that of read, EINVAL if max_bytes is 0, or ENOMEM if they cannot be
+/// allocated, before anything was read; nothing is allocated then.
+/// Threads: as allot_buffer_malloc; the lock of a shared buffer is not held
+/// while waiting. Signals: no. Cost: two calls of the buffer, one system call.
+ALLOT_API ptrdiff_t allot_buffer_read(allot_buffer *buffer, struct allot_slice *slice, int fd,
+                                      size_t max_bytes);
+
+/// Make everything free that was handed out, whatever references there are.
+/// Arrays stay.
+///
+///   buffer   no slice of it, and no list of slices, may be used any more
+///
+/// Returns 0. -1 with errno = ENOMEM; nothing has changed.
+/// Threads: as allot_buffer_malloc. Cost: proportional to arrays and free
+/// ranges.
+ALLOT_API int allot_buffer_recycle(allot_buffer *buffer);
+
+/// Give free memory back at once: empty arrays, whatever the options say, and
+/// the pages of free ranges in the others. Bytes in use are not touched; free
+/// ones lose their contents.
+///
+///   buffer   a buffer
+///
+/// Returns the bytes that were given back: to the process's allocator, which
+/// returns them to the system (allot_purge), or to the system.
+/// Threads: as allot_buffer_malloc. Cost: a system call for each free range of
+/// at least a page.
+ALLOT_API size_t allot_buffer_trim(allot_buffer *buffer);
+
+/// What allot_buffer_walk calls. It makes no call that gets the buffer.
+///
+///   context   from the caller of allot_buffer_walk
+///   range     a free range
+///
+/// Returns false to end the walk. Threads: that of the walk.
+typedef bool (*allot_buffer_visit)(void *context, struct allot_slice range);
+
+/// Call a function for each free range, in the order of arrays and addresses.
+///
+///   buffer    a buffer
+///   visit     the function
+///   context   what it is called with
+///
+/// Returns nothing. Threads: as allot_buffer_malloc; the lock of a shared buffer
+/// is held. Cost: proportional to free ranges.
+ALLOT_API void allot_buffer_walk(allot_buffer *buffer, allot_buffer_visit visit, void *context);
+
+/// Check the buffer's own records against each other: for tests.
+///
+///   buffer   a buffer
+///
+/// Returns true if they agree. Threads: as allot_buffer_malloc.
+/// Cost: proportional to arrays, free ranges and intervals with further references.
+ALLOT_API bool allot_buffer_validate(allot_buffer *buffer);
+
+/// Figures of one buffer. Bytes unless the name says otherwise; current values
+/// unless marked total or peak. Totals never fall. They are exact, and
+/// free = reserved - live at any time.
+struct allot_buffer_stats {
+    size_t size_bytes;        ///< in: sizeof(struct allot_buffer_stats). Set by the caller
+    uint64_t reserved_bytes;  ///< in arrays
+    uint64_t live_bytes;      ///< handed out; a byte counts once, however many references it has
+    uint64_t free_bytes;      ///< in arrays and not handed out
+    uint64_t peak_bytes;      ///< peak of live
+    uint64_t largest_bytes;   ///< largest free range: a slice of this size needs no array
+    uint64_t array_count;     ///< arrays
+    uint64_t range_count;     ///< free ranges
+    uint64_t shared_count;    ///< intervals of bytes that have further references
+    uint64_t malloc_calls;    ///< total slices allocated, those of no bytes excepted
+    uint64_t malloc_bytes;    ///< total bytes allocated
+    uint64_t free_calls;      ///< total slices freed, those of no bytes excepted
+    uint64_t freed_bytes;     ///< total bytes that became free
+    uint64_t grow_calls;      ///< total arrays added
+    uint64_t drop_calls;      ///< total arrays given back
+    uint64_t purged_bytes;    ///< total bytes whose pages went back while their array stayed
+};
+
+/// Fill `stats`.
+///
+///   buffer   a buffer
+///   stats    its size_bytes is set by the caller; a smaller struct of an
+///            earlier version is filled as far as it goes
+///
+/// Returns true; false with errno = EINVAL if size_bytes is not the size of
+/// any version.
+/// Threads: as allot_buffer_malloc. Cost: constant.
+ALLOT_API bool allot_buffer_get_stats(allot_buffer *buffer, struct allot_buffer_stats *stats);
+
+// ---- Lists of slices -----------------------------------------------------------
+
+// <sys/uio.h> defines it: the two fields of a slice.
+struct iovec;
+
+/// Slices in a row, as one message that need not be adjacent: to be written by
+/// writev(2) as it is, consumed at the front while more is appended.
+typedef struct allot_slices allot_slices;
+
+/// Make an empty list.
+///
+///   buffer   to which its slices will belong; it outlives the list
+///
+/// Returns the list. NULL with errno = ENOMEM.
+/// Threads: any. Signals: no. Cost: an allocation.
+ALLOT_API allot_slices *allot_slices_create(allot_buffer *buffer);
+
+/// Free a list and the slices on it.
+///
+///   list   or NULL, which is ignored
+///
+/// Returns 0, and errno is kept. -1 with errno = ENOMEM if there is no memory to
+/// note that a slice is free: the list is empty then and still there, to be
+/// destroyed by a later call.
+/// Threads: as allot_buffer_malloc, and one for the list. Cost: that of freeing
+/// its slices.
+ALLOT_API int allot_slices_destroy(allot_slices *list);
+
+/// Append a slice. The list takes the caller's reference over. A slice that
+/// begins where the last one ends becomes part of that.
+///
+///   list    a list
+///   slice   of the list's buffer; of no bytes: nothing happens
+///
+/// Returns 0. -1 with errno = ENOMEM; the slice still belongs to the caller.
+/// Threads: one for the list. Cost: constant.
+ALLOT_API int allot_slices_append(allot_slices *list, struct allot_slice slice);
+
+/// The bytes on a list.
+///
+///   list   a list
+///
+/// Returns their number. Threads: one for the list. Cost: constant.
+ALLOT_API size_t allot_slices_bytes(const allot_slices *list);
+
+/// The slices of a list, in order, as readv(2), writev(2), sendmsg(2) and
+/// io_uring take them.
+///
+///   list    a list
+///   count   out: how many there are; the system takes 1,024 (IOV_MAX) at once
+///
+/// Returns an array that is valid until the list changes.
+/// Threads: one for the list. Cost: constant.
+ALLOT_API const struct iovec *allot_slices_iovec(const allot_slices *list, size_t *count);
+
+/// Free bytes at the front: whole slices, and the first part of one.
+///
+///   list         a list
+///   size_bytes   at most what is on the list
+///
+/// Returns 0. -1 with errno = EINVAL if there are fewer bytes on the list, and
+/// nothing has changed; or if some byte was not in use any more: all are off the
+/// list, and the others free. Where there is no memory to note that a slice is
+/// free, the list does so at a later call.
+/// Threads: as allot_buffer_malloc, and one for the list. Cost: that of freeing
+/// the slices.
+ALLOT_API int allot_slices_consume(allot_slices *list, size_t size_bytes);
+
+/// Move bytes from the front of one list to the end of another: a message is cut out
+/// of a stream. No reference changes.
+///
+///   to           a list of the same buffer
+///   from         another list
+///   size_bytes   at most what is on it
+///
+/// Returns 0. -1 with errno = EINVAL if there are fewer bytes on the list or the
+/// lists are one or of two buffers, ENOMEM; nothing has changed then.
+/// Threads: one for both lists. Cost: proportional to the slices moved.
+ALLOT_API int allot_slices_move(allot_slices *to, allot_slices *from, size_t size_bytes);
+
+/// Allocate, readv(2) once, append what was read and free the rest. The bytes may
+/// come in up to 16 pieces: free ranges of 4 KiB and more are used, the smallest
+/// first.
+///
+///   list        a list
+///   fd          a descriptor
+///   max_bytes   how much to read at most, at least 1
+///
+/// Returns and fails as allot_buffer_read.
+/// Threads: as allot_buffer_malloc, and one for the list; the lock of a shared
+/// buffer is not held while waiting. Cost: up to 16 slices, one system call.
+ALLOT_API ptrdiff_t allot_slices_read(allot_slices *list, int fd, size_t max_bytes);
+
+/// writev(2) once, as much of the list as the system takes in one call, and
+/// consume what was written. A call that a signal interrupts is repeated.
+///
+///   list   a list
+///   fd     a descriptor. Where SIGPIPE may come, it is up to the caller
+///
+/// Returns how many bytes were written, 0 for an empty list. -1 with errno =
+/// that of writev; the list is as it was.
+/// Threads: as allot_slices_read. Cost: one system call and that of consuming.
+ALLOT_API ptrdiff_t allot_slices_write(allot_slices *list, int fd);
 
 // ---- Options -----------------------------------------------------------------
 

@@ -4,6 +4,7 @@
 #include "api/life.h"
 #include "api/misuse.h"
 #include "heap/heap.h"
+#include "heap/heapgiven.h"
 #include "os/next.h"
 #include "page/region.h"
 #include "slab/large.h"
@@ -31,6 +32,10 @@ static void free_class(struct cache *cache, unsigned kind, void *block) {
 // Not in the region, or in a part of it that is free.
 static COLD void free_stranger(void *block) {
     size_t granule = region_granule(block);
+    struct allot_heap *heap = heapgiven_find(block);
+    if (heap != NULL && heap_free_given(heap, block)) {
+        return;
+    }
     if (region_owns(granule) || !next_is_in_use() || !next_free(block)) {
         misuse_pointer("free", block);
     }
@@ -99,7 +104,7 @@ NOINLINE void free_checked(void *block, size_t align_bytes, size_t size_bytes) {
     }
     size_t usable = allot_usable_size(block);
     // A heap may have classes of its own.
-    if (size_bytes <= usable && region_kind(region_granule(block)) == KIND_HEAP) {
+    if (size_bytes <= usable && allot_heap_of(block) != NULL) {
         free_slow(block);
         return;
     }

@@ -5,6 +5,7 @@
 #include "api/life.h"
 #include "api/misuse.h"
 #include "base/bits.h"
+#include "heap/heapgiven.h"
 #include "heap/heapstack.h"
 #include "heap/registry.h"
 #include "os/check.h"
@@ -63,6 +64,9 @@ static int heap_check_options(const struct allot_heap_options *options) {
     if (limit > 0 && (limit < options->reserve_bytes || limit < options->soft_limit_bytes)) {
         return ERANGE;
     }
+    if (options->memory != NULL && (has_reserve || options->class_count > 0)) {
+        return EINVAL;
+    }
     if (options->reserve_bytes > LARGE_MAX_BYTES) {
         return ENOMEM;
     }
@@ -87,6 +91,8 @@ allot_heap *allot_heap_create(const struct allot_heap_options *options) {
         .parent = options->parent,
         .classes = options->classes,
         .class_count = options->class_count,
+        .memory = options->memory,
+        .memory_bytes = options->memory_bytes,
         .is_shared = options->shared,
         .is_prefaulted = options->prefault,
         .is_locked = options->lock_memory,
@@ -208,6 +214,18 @@ static ALWAYS_INLINE bool heap_free_fast(struct allot_heap *heap, size_t kind, v
     return true;
 }
 
+static NOINLINE void heap_free_slow(struct allot_heap *heap, void *ptr) {
+    if (ptr == NULL || heap == NULL || heap->given == NULL || !given_contains(heap->given, ptr)) {
+        allot_free(ptr);
+        return;
+    }
+    int saved = errno;
+    if (!heap_free_given(heap, ptr)) {
+        misuse_pointer("free", ptr);
+    }
+    errno = saved;
+}
+
 // The class of a block; one that no block has for what is none.
 static ALWAYS_INLINE size_t heap_kind_of(const struct allot_heap *heap, const struct span *span,
                                          const void *block) {
@@ -228,7 +246,7 @@ void allot_heap_free(allot_heap *heap, void *ptr) {
             return;
         }
     }
-    allot_free(ptr);
+    heap_free_slow(heap, ptr);
 }
 
 void allot_heap_free_sized(allot_heap *heap, void *ptr, size_t size_bytes) {
@@ -262,7 +280,7 @@ size_t allot_heap_trim(allot_heap *heap) {
     int error = heap_enter(heap);
     size_t bytes = 0;
     if (error == 0) {
-        bytes = heapstack_trim(heap);
+        bytes = heap->given == NULL ? heapstack_trim(heap) : 0;
         heap_leave(heap);
     }
     errno = error != 0 ? error : saved;
@@ -332,7 +350,8 @@ bool allot_heap_walk(allot_heap *heap, allot_heap_visit visit, void *context) {
 allot_heap *allot_heap_of(const void *ptr) {
     size_t granule = region_granule(ptr);
     if (!region_contains(granule) || region_kind(granule) != KIND_HEAP) {
-        return NULL;
+        allot_heap *heap = heapgiven_find(ptr);
+        return heap != NULL && given_is_block(heap->given, ptr) ? heap : NULL;
     }
     struct heapslab_place place = heapslab_find(ptr);
     return place.block == ptr && !place.is_free ? place.heap : NULL;

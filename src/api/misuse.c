@@ -3,6 +3,7 @@
 
 #include "api/options.h"
 #include "base/fmt.h"
+#include "heap/heapgiven.h"
 #include "heap/heapslab.h"
 #include "heap/registry.h"
 #include "os/check.h"
@@ -46,6 +47,16 @@ static struct misuse_finding misuse_in_heap(const void *address) {
     return (struct misuse_finding){found, place.block, place.size_bytes};
 }
 
+static struct misuse_finding misuse_in_given(const void *address) {
+    const struct allot_heap *heap = heapgiven_find(address);
+    const void *block = heap != NULL ? given_find(heap->given, address) : NULL;
+    if (block == NULL) {
+        return (struct misuse_finding){MISUSE_UNKNOWN, NULL, 0};
+    }
+    return (struct misuse_finding){block == address ? MISUSE_NONE : MISUSE_INSIDE, block,
+                                   given_usable_bytes(heap->given, block)};
+}
+
 static struct misuse_finding misuse_in_span(const void *address) {
     const void *block = large_find(address);
     if (block == NULL) {
@@ -74,7 +85,7 @@ static struct misuse_finding misuse_find(const void *address, const struct cache
         return given_bytes > 0 ? (struct misuse_finding){MISUSE_FREE, address, given_bytes}
                                : finding;
     }
-    return (struct misuse_finding){MISUSE_UNKNOWN, NULL, 0};
+    return misuse_in_given(address);
 }
 
 bool misuse_is_block(const void *address) {

@@ -4,6 +4,7 @@
 #include "api/life.h"
 #include "api/misuse.h"
 #include "heap/heap.h"
+#include "heap/heapgiven.h"
 #include "os/next.h"
 #include "page/region.h"
 #include "slab/large.h"
@@ -12,10 +13,20 @@
 #include <errno.h>
 #include <string.h>
 
-enum realloc_source { REALLOC_CLASS, REALLOC_LARGE, REALLOC_HEAP, REALLOC_FOREIGN, REALLOC_BAD };
+enum realloc_source {
+    REALLOC_CLASS,
+    REALLOC_LARGE,
+    REALLOC_HEAP,
+    REALLOC_GIVEN,
+    REALLOC_FOREIGN,
+    REALLOC_BAD
+};
 
 static enum realloc_source realloc_look(const void *block, unsigned *kind) {
     size_t granule = region_granule(block);
+    if (!region_contains(granule) && heapgiven_find(block) != NULL) {
+        return given_is_block(heapgiven_find(block)->given, block) ? REALLOC_GIVEN : REALLOC_BAD;
+    }
     if (!region_contains(granule)) {
         return next_is_in_use() ? REALLOC_FOREIGN : REALLOC_BAD;
     }
@@ -86,11 +97,11 @@ static void *realloc_large(void *block, size_t size_bytes) {
 }
 
 // Stays in its heap, if the caller may allocate there.
-static void *realloc_heap(void *block, size_t size_bytes) {
-    struct heapslab_place place = heapslab_find(block);
+static void *realloc_heap(struct allot_heap *heap, void *block, size_t size_bytes) {
+    size_t usable = allot_usable_size(block);
     void *result = NULL;
-    int error = heap_realloc(place.heap, block, size_bytes, &result);
-    return error == EPERM ? realloc_copy(block, place.size_bytes, size_bytes) : result;
+    int error = heap_realloc(heap, block, size_bytes, &result);
+    return error == EPERM ? realloc_copy(block, usable, size_bytes) : result;
 }
 
 static void *realloc_foreign(void *block, size_t size_bytes) {
@@ -126,7 +137,8 @@ void *allot_realloc(void *block, size_t size_bytes) {
         break;
     }
     case REALLOC_LARGE: result = realloc_large(block, size_bytes); break;
-    case REALLOC_HEAP: result = realloc_heap(block, size_bytes); break;
+    case REALLOC_HEAP:
+    case REALLOC_GIVEN: result = realloc_heap(allot_heap_of(block), block, size_bytes); break;
     case REALLOC_FOREIGN: return realloc_foreign(block, size_bytes);
     case REALLOC_BAD: misuse_pointer("realloc", block); break;
     }
@@ -157,6 +169,7 @@ bool allot_expand(void *block, size_t size_bytes) {
                (size_bytes <= LARGE_MAX_BYTES && realloc_span(block, kind, size_bytes));
     case REALLOC_LARGE: return size_bytes <= LARGE_MAX_BYTES && realloc_resize(block, size_bytes);
     case REALLOC_HEAP:
+    case REALLOC_GIVEN:
     case REALLOC_FOREIGN: return size_bytes <= allot_usable_size(block);
     case REALLOC_BAD: misuse_pointer("expand", block); break;
     }
@@ -173,6 +186,7 @@ static NOINLINE size_t realloc_usable_slow(const void *block) {
     case REALLOC_CLASS: return sizeclass_table[kind].size_bytes;
     case REALLOC_LARGE: return large_usable_bytes(block);
     case REALLOC_HEAP: return heapslab_find(block).size_bytes;
+    case REALLOC_GIVEN: return given_usable_bytes(heapgiven_find(block)->given, block);
     case REALLOC_FOREIGN:
         if (next_usable_size((void *)block, &foreign)) {
             return foreign;

@@ -3,6 +3,7 @@
 
 #include "base/bits.h"
 #include "heap/budget.h"
+#include "heap/heapgiven.h"
 #include "heap/heapspan.h"
 #include "heap/heapstack.h"
 #include "heap/registry.h"
@@ -52,6 +53,7 @@ static ALWAYS_INLINE void heap_touch(struct allot_heap *heap) {
 
 void heap_repair(void) {
     heapstack_repair();
+    heapgiven_repair();
     heap_state.epoch++;
     lock_reset(&heap_state.lock);
 }
@@ -64,7 +66,7 @@ static bool heap_is_owned_by(const struct allot_heap *heap, uint64_t thread_id) 
 
 int heap_enter(struct allot_heap *heap) {
     heap_touch(heap);
-    if (heap->is_shared) {
+    if (heap->is_shared || (heap->given != NULL && heap_is_owned_by(heap, registry_thread_id()))) {
         lock_take(&heap->use);
         return 0;
     }
@@ -72,7 +74,7 @@ int heap_enter(struct allot_heap *heap) {
 }
 
 void heap_leave(struct allot_heap *heap) {
-    if (heap->is_shared) {
+    if (heap->is_shared || heap->given != NULL) {
         lock_give(&heap->use);
     }
 }
@@ -247,6 +249,10 @@ static unsigned heap_class_of(const struct allot_heap *heap, size_t size_bytes) 
 
 static struct heap_fit heap_fit(const struct allot_heap *heap, size_t size_bytes,
                                 size_t align_bytes) {
+    if (heap->given != NULL) {
+        size_t units = size_bytes <= LARGE_MAX_BYTES ? bits_round_up(size_bytes, 16) : 0;
+        return (struct heap_fit){KIND_LARGE, (int64_t)(units > 0 ? units : 16), align_bytes};
+    }
     unsigned kind = heap_class_of(heap, size_bytes);
     while (kind != KIND_LARGE && (heap->classes[kind].size_bytes & (align_bytes - 1)) != 0) {
         kind = kind + 1u < HEAP_KINDS ? kind + 1u : KIND_LARGE;
@@ -262,6 +268,9 @@ static struct heap_fit heap_fit(const struct allot_heap *heap, size_t size_bytes
 static void *heap_take(struct allot_heap *heap, size_t size_bytes, const struct heap_fit *fit,
                        bool *is_zero) {
     *is_zero = false;
+    if (heap->given != NULL) {
+        return given_take(heap->given, size_bytes, fit->align_bytes);
+    }
     return fit->kind == KIND_LARGE
                ? heapslab_take_large(heap, size_bytes, fit->align_bytes, is_zero)
                : heapstack_pop(heap, fit->kind);
@@ -310,7 +319,9 @@ int heap_malloc(struct allot_heap *heap, const struct heap_wish *wish, void **bl
 
 // The caller is inside. The bytes are not counted here.
 static void heap_put(struct allot_heap *heap, unsigned kind, void *block) {
-    if (kind == KIND_LARGE) {
+    if (heap->given != NULL) {
+        given_give(heap->given, block);
+    } else if (kind == KIND_LARGE) {
         heapslab_give_large(heap, block);
     } else {
         heapstack_push(heap, kind, block);
@@ -326,6 +337,25 @@ static bool heap_free_inside(struct allot_heap *heap, void *block) {
     heap_charge(heap, -(int64_t)place.size_bytes);
     compiler_count_up(&heap->free_calls);
     return true;
+}
+
+bool heap_free_given(struct allot_heap *heap, void *block) {
+    bool is_own = heap->is_shared || heap_is_owned_by(heap, registry_thread_id());
+    heap_touch(heap);
+    lock_take(&heap->use);
+    bool is_ours = given_is_block(heap->given, block);
+    if (is_ours) {
+        int64_t bytes = (int64_t)given_usable_bytes(heap->given, block);
+        given_give(heap->given, block);
+        heap_charge(heap, -bytes);
+        if (is_own) {
+            compiler_count_up(&heap->free_calls);
+        } else {
+            atomic_fetch_add_explicit(&heap->remote_blocks, 1, memory_order_relaxed);
+        }
+    }
+    lock_give(&heap->use);
+    return is_ours;
 }
 
 bool heap_free(void *block) {
@@ -359,6 +389,10 @@ static void *heap_exchange(struct allot_heap *heap, const struct heapslab_place 
     if (more > 0 && !heap_charge(heap, more)) {
         return NULL;
     }
+    if (heap->given != NULL && given_resize(heap->given, place->block, size_bytes)) {
+        heap_charge(heap, more < 0 ? more : 0);
+        return place->block;
+    }
     void *fresh = heap_take(heap, size_bytes, fit, &is_zero);
     if (fresh == NULL) {
         if (more > 0) {
@@ -380,13 +414,29 @@ static void *heap_exchange(struct allot_heap *heap, const struct heapslab_place 
     return fresh;
 }
 
-int heap_realloc(struct allot_heap *heap, void *block, size_t size_bytes, void **result) {
-    size_t granule = region_granule(block);
-    if (!region_contains(granule) || region_kind(granule) != KIND_HEAP) {
-        return EINVAL;
+// Of a block of this heap; nothing if it is none.
+static struct heapslab_place heap_find(struct allot_heap *heap, void *block) {
+    struct heapslab_place place = {.heap = heap};
+    if (heap->given != NULL) {
+        lock_take(&heap->use);
+        bool is_block = given_is_block(heap->given, block);
+        place.block = is_block ? block : NULL;
+        place.size_bytes = is_block ? given_usable_bytes(heap->given, block) : 0;
+        place.kind = KIND_LARGE;
+        lock_give(&heap->use);
+        return place;
     }
-    struct heapslab_place place = heapslab_find(block);
-    if (place.heap != heap || place.block != block || place.is_free) {
+    size_t granule = region_granule(block);
+    if (region_contains(granule) && region_kind(granule) == KIND_HEAP) {
+        place = heapslab_find(block);
+    }
+    bool is_ours = place.heap == heap && place.block == block && !place.is_free;
+    return is_ours ? place : (struct heapslab_place){.heap = heap};
+}
+
+int heap_realloc(struct allot_heap *heap, void *block, size_t size_bytes, void **result) {
+    struct heapslab_place place = heap_find(heap, block);
+    if (place.block == NULL) {
         return EINVAL;
     }
     if (size_bytes > LARGE_MAX_BYTES) {
@@ -405,6 +455,9 @@ int heap_realloc(struct allot_heap *heap, void *block, size_t size_bytes, void *
 }
 
 bool heap_walk(struct allot_heap *heap, bool (*visit)(void *, size_t, void *), void *context) {
+    if (heap->given != NULL) {
+        return given_walk(heap->given, visit, context);
+    }
     heapstack_empty(heap);
     return heapslab_walk(heap, visit, context);
 }
@@ -423,36 +476,6 @@ static void heap_clear(struct allot_heap *heap) {
     heap->bump_end = (char *)heap + HEAP_PAGE_BYTES;
     heap->epoch = heap_state.epoch;
 }
-
-static bool heap_set_classes(struct allot_heap *heap, const struct heap_request *request) {
-    heap->classes = sizeclass_table;
-    heap->direct = sizeclass_direct;
-    if (request->classes == NULL) {
-        return true;
-    }
-    struct sizeclass *classes = heapstack_take_page(HEAPSTACK_OTHER);
-    if (classes == NULL) {
-        return false;
-    }
-    uint8_t *direct = (uint8_t *)(classes + HEAP_KINDS);
-    memset((void *)classes, 0, HEAP_PAGE_BYTES);
-    size_t filled = 0;
-    for (unsigned i = 0; i < request->class_count; i++) {
-        sizeclass_set_slab(&classes[SIZECLASS_FIRST + i], request->classes[i]);
-        for (; filled <= request->classes[i] && filled <= SIZECLASS_DIRECT_MAX; filled++) {
-            direct[filled] = (uint8_t)(SIZECLASS_FIRST + i);
-        }
-    }
-    for (; filled <= SIZECLASS_DIRECT_MAX; filled++) {
-        direct[filled] = KIND_LARGE;
-    }
-    heap->own_classes = classes;
-    heap->classes = classes;
-    heap->direct = direct;
-    return true;
-}
-_Static_assert(sizeof(struct sizeclass) * HEAP_KINDS + SIZECLASS_DIRECT_MAX + 1 <= HEAP_PAGE_BYTES,
-               "classes and their table fit on one page");
 
 static bool heap_prepare_reserve(struct allot_heap *heap, const struct heap_request *request) {
     size_t count = (request->reserve_bytes + GRANULE_BYTES - 1) >> GRANULE_LOG2;
@@ -474,16 +497,19 @@ static bool heap_prepare_reserve(struct allot_heap *heap, const struct heap_requ
 }
 
 static void heap_end(struct allot_heap *heap) {
+    if (heap->given != NULL) {
+        return;
+    }
     heapspan_end_reserve(heap);
     while (heap->pages != NULL) {
         void *page = heap->pages;
         heap->pages = *(void **)page;
-        heapstack_give_page(page, HEAPSTACK_OTHER);
+        heapstack_give_page(page);
     }
     if (heap->own_classes != NULL) {
-        heapstack_give_page(heap->own_classes, HEAPSTACK_OTHER);
+        heapstack_give_page(heap->own_classes);
     }
-    heapstack_give_page(heap, HEAPSTACK_RECORD);
+    heapstack_give_record(heap);
 }
 
 static void heap_link(struct allot_heap *heap) {
@@ -538,13 +564,29 @@ static void heap_set_name(struct allot_heap *heap, const char *name) {
     heap->name[length] = '\0';
 }
 
-int heap_create(struct allot_heap **result, const struct heap_request *request) {
-    uint64_t self = registry_thread_id();
-    struct allot_heap *heap = self != 0 ? heapstack_take_page(HEAPSTACK_RECORD) : NULL;
-    if (heap == NULL) {
+static int heap_start(struct allot_heap **heap, const struct heap_request *request) {
+    if (request->memory != NULL) {
+        int error = heapgiven_create(heap, request->memory, request->memory_bytes);
+        if (error == 0) {
+            (*heap)->epoch = heap_state.epoch;
+        }
+        return error;
+    }
+    *heap = heapstack_take_record();
+    if (*heap == NULL) {
         return ENOMEM;
     }
-    heap_clear(heap);
+    heap_clear(*heap);
+    return 0;
+}
+
+int heap_create(struct allot_heap **result, const struct heap_request *request) {
+    uint64_t self = registry_thread_id();
+    struct allot_heap *heap = NULL;
+    int error = self != 0 ? heap_start(&heap, request) : ENOMEM;
+    if (error != 0) {
+        return error;
+    }
     heap->base = heap->room = heap->room_noted = HEAP_NO_LIMIT;
     heap_set_noted(heap, HEAP_NO_LIMIT);
     heap->grace_bytes = request->grace_bytes;
@@ -553,13 +595,18 @@ int heap_create(struct allot_heap **result, const struct heap_request *request) 
     heap->context = request->context;
     heap->is_shared = request->is_shared;
     heap->refuses_overflow = request->refuses_overflow;
-    heap->stacks = request->is_shared ? &heap_no_stacks : &heap->own;
+    bool has_stacks = !request->is_shared && request->memory == NULL;
+    heap->stacks = has_stacks ? &heap->own : &heap_no_stacks;
     heap_set_name(heap, request->name);
-    int error = ENOMEM;
-    if (heap_set_classes(heap, request) && heap_prepare_reserve(heap, request)) {
+    error = ENOMEM;
+    if (heapstack_set_classes(heap, request->classes, request->class_count) &&
+        heap_prepare_reserve(heap, request)) {
         error = heap_join(heap, request->parent);
     }
     if (error != 0) {
+        if (heap->given != NULL) {
+            heapgiven_unlink(heap);
+        }
         heap_end(heap);
         return error;
     }
@@ -581,7 +628,11 @@ int heap_destroy(struct allot_heap *heap) {
         return EBUSY;
     }
     heap_unlink(heap);
-    heapslab_drop(heap);
+    if (heap->given != NULL) {
+        heapgiven_unlink(heap);
+    } else {
+        heapslab_drop(heap);
+    }
     struct allot_heap *parent = heap->budget.parent;
     if (heap->is_charged) {
         budget_shrink(heap, atomic_load_explicit(&heap->budget.used_bytes, memory_order_relaxed));
@@ -650,7 +701,8 @@ static void heap_read_own(const struct allot_heap *heap, struct heap_figures *fi
     figures->live_blocks = heap_positive(
         (int64_t)(figures->malloc_calls - figures->free_calls - figures->remote_blocks));
     figures->held_bytes = atomic_load_explicit(&heap->held_bytes, memory_order_relaxed);
-    figures->reserve_bytes = (uint64_t)heap->reserve_count << GRANULE_LOG2;
+    figures->reserve_bytes =
+        heap->given != NULL ? figures->held_bytes : (uint64_t)heap->reserve_count << GRANULE_LOG2;
     figures->refused_calls = heap_load(&heap->refused_calls);
     figures->peak_bytes = heap_read_peak(heap, figures->live_bytes);
 }
@@ -665,6 +717,9 @@ void heap_read_totals(struct heap_figures *totals) {
     lock_take(&heap_state.lock);
     for (const struct allot_heap *heap = heap_state.first; heap != NULL; heap = heap->next) {
         struct heap_figures one = {0};
+        if (heap->given != NULL) {
+            continue;  // its memory is not the allocator's
+        }
         heap_read_own(heap, &one);
         totals->live_bytes += one.live_bytes;
         totals->live_blocks += one.live_blocks;
@@ -680,6 +735,9 @@ static void heap_purge_one(struct allot_heap *heap, uint64_t self) {
     uint64_t nobody = 0;
     if (heap->epoch != heap_state.epoch) {
         heap_repair_one(heap);
+    }
+    if (heap->given != NULL) {
+        return;
     }
     if (heap->is_shared) {
         lock_take(&heap->use);
@@ -722,5 +780,9 @@ void heap_validate(struct allot_heap *heap) {
     ALLOT_ASSERT(sum.bytes == heap_live(heap));  // [H1]
     ALLOT_ASSERT(heap->room_low >= 0);           // [H2]
     ALLOT_ASSERT(heap->room_low == 0 || heap->room_low + HEAP_PEAK_STEP >= heap->room_noted);
-    heapslab_validate(heap);
+    if (heap->given != NULL) {
+        given_validate(heap->given);
+    } else {
+        heapslab_validate(heap);
+    }
 }

@@ -17,6 +17,8 @@ struct heap_request {
     struct allot_heap *parent;
     const size_t *classes;
     size_t class_count;
+    void *memory;  // NULL: of its own
+    size_t memory_bytes;
     bool is_shared, is_prefaulted, is_locked, has_huge_pages, refuses_overflow;
 };
 
@@ -46,6 +48,9 @@ int heap_realloc(struct allot_heap *heap, void *block, size_t size_bytes, void *
 
 // Frees a block of any heap, from any thread. False: it is free already, or none.
 bool heap_free(void *block);
+
+// The same for an address that may be that of a block in given memory.
+bool heap_free_given(struct allot_heap *heap, void *block);
 
 // [inside]
 void heap_set_limit(struct allot_heap *heap, size_t limit_bytes, bool has_grace);

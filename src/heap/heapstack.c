@@ -20,32 +20,83 @@ struct heap_stacks heap_no_stacks = {
 
 static struct {
     struct lock lock;
-    void *first[HEAPSTACK_USES];  // out of use, linked by the first word
+    void *first;                 // out of use, linked by the first word
+    struct allot_heap *records;  // likewise, by next; never used for anything else
 } heapstack_pages;
 
 // ---- Pages
 
-void *heapstack_take_page(enum heapstack_use use) {
+void *heapstack_take_page(void) {
     lock_take(&heapstack_pages.lock);
-    void *page = heapstack_pages.first[use];
+    void *page = heapstack_pages.first;
     if (page != NULL) {
-        heapstack_pages.first[use] = *(void **)page;
+        heapstack_pages.first = *(void **)page;
     }
     lock_give(&heapstack_pages.lock);
     return page != NULL ? page : region_take_meta(HEAP_PAGE_BYTES);
 }
 
-void heapstack_give_page(void *page, enum heapstack_use use) {
+void heapstack_give_page(void *page) {
     lock_take(&heapstack_pages.lock);
-    *(void **)page = heapstack_pages.first[use];
-    heapstack_pages.first[use] = page;
+    *(void **)page = heapstack_pages.first;
+    heapstack_pages.first = page;
+    lock_give(&heapstack_pages.lock);
+}
+
+struct allot_heap *heapstack_take_record(void) {
+    lock_take(&heapstack_pages.lock);
+    struct allot_heap *heap = heapstack_pages.records;
+    if (heap != NULL) {
+        heapstack_pages.records = heap->next;
+    }
+    lock_give(&heapstack_pages.lock);
+    return heap != NULL ? heap : region_take_meta(HEAP_PAGE_BYTES);
+}
+
+void heapstack_give_record(struct allot_heap *heap) {
+    lock_take(&heapstack_pages.lock);
+    heap->next = heapstack_pages.records;
+    heapstack_pages.records = heap;
     lock_give(&heapstack_pages.lock);
 }
 
 void heapstack_repair(void) {
     lock_reset(&heapstack_pages.lock);
-    memset((void *)heapstack_pages.first, 0, sizeof heapstack_pages.first);
+    heapstack_pages.first = NULL;
+    heapstack_pages.records = NULL;
 }
+
+// ---- Classes
+
+bool heapstack_set_classes(struct allot_heap *heap, const size_t *sizes, size_t count) {
+    heap->classes = sizeclass_table;
+    heap->direct = sizeclass_direct;
+    if (sizes == NULL) {
+        return true;
+    }
+    struct sizeclass *classes = heapstack_take_page();
+    if (classes == NULL) {
+        return false;
+    }
+    uint8_t *direct = (uint8_t *)(classes + HEAP_KINDS);
+    memset((void *)classes, 0, HEAP_PAGE_BYTES);
+    size_t filled = 0;
+    for (unsigned i = 0; i < count; i++) {
+        sizeclass_set_slab(&classes[SIZECLASS_FIRST + i], sizes[i]);
+        for (; filled <= sizes[i] && filled <= SIZECLASS_DIRECT_MAX; filled++) {
+            direct[filled] = (uint8_t)(SIZECLASS_FIRST + i);
+        }
+    }
+    for (; filled <= SIZECLASS_DIRECT_MAX; filled++) {
+        direct[filled] = KIND_LARGE;
+    }
+    heap->own_classes = classes;
+    heap->classes = classes;
+    heap->direct = direct;
+    return true;
+}
+_Static_assert(sizeof(struct sizeclass) * HEAP_KINDS + SIZECLASS_DIRECT_MAX + 1 <= HEAP_PAGE_BYTES,
+               "classes and their table fit on one page");
 
 // ---- Stacks
 
@@ -61,7 +112,7 @@ static void **heapstack_take_slots(struct allot_heap *heap, unsigned slots_log2)
     }
     size_t bytes = sizeof(void *) << slots_log2;
     if ((size_t)(heap->bump_end - heap->bump) < bytes) {
-        void **page = heapstack_take_page(HEAPSTACK_OTHER);
+        void **page = heapstack_take_page();
         if (page == NULL) {
             return NULL;
         }

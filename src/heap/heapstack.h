@@ -9,14 +9,17 @@
 
 #include <stddef.h>
 
-// A page that was a heap's record is never anything else: a free that comes too
-// late counts itself there.
-enum heapstack_use { HEAPSTACK_RECORD, HEAPSTACK_OTHER, HEAPSTACK_USES };
+// A page of memory for records, for stacks or classes; contents indeterminate.
+// NULL if there is none.
+void *heapstack_take_page(void);
+void heapstack_give_page(void *page);
 
-// A page of memory for a heap, or for stacks or classes; contents indeterminate but
-// for what heap_clear leaves as it is, which is 0 at first. NULL if there is none.
-void *heapstack_take_page(enum heapstack_use use);
-void heapstack_give_page(void *page, enum heapstack_use use);
+// A page that was never anything but a record: zero, or as the last heap left it.
+struct allot_heap *heapstack_take_record(void);
+void heapstack_give_record(struct allot_heap *heap);
+
+// The usual classes, or with `sizes` others. False: no memory.
+bool heapstack_set_classes(struct allot_heap *heap, const size_t *sizes, size_t count);
 
 // A block of the class; NULL: no memory.
 void *heapstack_pop(struct allot_heap *heap, unsigned kind);

@@ -4,7 +4,7 @@
 // free blocks as a thread's cache has. One thread at a time owns it; only the
 // owner touches stacks, bins and counters, and no step of his is atomic until a
 // stack has to be refilled or flushed. A shared heap is owned by whoever holds
-// `use`.
+// `use`. A heap in given memory has neither slabs nor stacks; all calls take `use`.
 //
 //   granules   KIND_HEAP, whatever the class: a plain free takes the slow path
 //   span       of each granule says the heap and the class, of a slab's first
@@ -126,6 +126,8 @@ struct allot_heap {
     void **spare[HEAP_STACK_LOG2_MAX + 1];
     void *own_classes;               // a page, or NULL
     struct allot_heap *next, *prev;  // of all heaps
+    struct allot_heap *next_given;   // of heaps in given memory
+    struct given *given;             // the heap lives in memory of its user
     char name[HEAP_NAME_BYTES];
     struct heap_bin bins[HEAP_KINDS];
     struct heap_stacks own;

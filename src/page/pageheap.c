@@ -27,7 +27,8 @@ enum {
     PAGEHEAP_REFAULT_MS = 500,    // taken again so soon: purged in vain
     PAGEHEAP_PATIENCE_MS = 2000,  // how long that is remembered
     PAGEHEAP_LEARN = 8,           // times what was purged in vain may be dirty then
-    PAGEHEAP_PATIENCE = 4,        // and how much longer dirty memory may then wait
+    PAGEHEAP_EXTRA_MIN = (16 << 20) >> GRANULE_LOG2,  // granules; may always be learnt
+    PAGEHEAP_PATIENCE = 4,  // and how much longer dirty memory may then wait
     // Memory that is made resident ahead: this part of what is in use, in steps
     // of 64 to 128 KiB; larger steps save little more.
     PAGEHEAP_POPULATE_SHARE = 32,
@@ -142,11 +143,19 @@ static bool pageheap_is_patient(const struct pageheap *heap, uint32_t now_ms) {
     return heap->extra_count > 0 && (int32_t)(heap->extra_until_ms - now_ms) > 0;
 }
 
+// What the limit rises by. It falls with what is in use: nobody would give the
+// rest back if this were the last call.
+static size_t pageheap_extra(const struct pageheap *heap) {
+    size_t most = heap->used_count * PAGEHEAP_LEARN;
+    most = most > PAGEHEAP_EXTRA_MIN ? most : PAGEHEAP_EXTRA_MIN;
+    return heap->extra_count < most ? heap->extra_count : most;
+}
+
 static size_t pageheap_dirty_limit(const struct pageheap *heap, uint32_t now_ms) {
     size_t limit = __atomic_load_n(&pageheap_state.dirty_limit_count, __ATOMIC_RELAXED);
     size_t share = heap->used_count / PAGEHEAP_LIVE_SHARE;
     limit = share > limit ? share : limit;
-    return limit + (pageheap_is_patient(heap, now_ms) ? heap->extra_count : 0);
+    return limit + (pageheap_is_patient(heap, now_ms) ? pageheap_extra(heap) : 0);
 }
 
 static bool pageheap_is_old(uint32_t first, uint32_t now_ms, bool is_patient) {

@@ -278,6 +278,13 @@ bool range_next_free(const struct range *range, uint64_t from, uint64_t *offset,
     return true;
 }
 
+bool range_is_used(const struct range *range, uint64_t offset, uint64_t n) {
+    struct range_sides sides;
+    range_find_sides(range, &sides, offset);
+    return sides.before.first + sides.before.second <= offset &&
+           (sides.after.second == 0 || sides.after.first >= offset + n);
+}
+
 // Whether each free range is right, and in by_size. [N1] [N2] [N3]
 static bool range_are_pairs_right(const struct range *range) {
     struct tree_cursor cursor;

@@ -72,6 +72,10 @@ uint64_t range_largest(const struct range *range);
 // Finds the free range at or behind `from`; false if there is none.
 bool range_next_free(const struct range *range, uint64_t from, uint64_t *offset, uint64_t *n);
 
+// Whether all of [offset, offset + n) is in use; n is not 0, and the end not beyond
+// the size.
+bool range_is_used(const struct range *range, uint64_t offset, uint64_t n);
+
 bool range_validate(const struct range *range);
 
 #endif

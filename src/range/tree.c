@@ -325,16 +325,30 @@ static COLD void tree_make_room(struct tree *tree, struct tree_pool *pool,
     tree_deal(pool, parent, (struct tree_window){at - is_left, 2, has_room ? 2 : 3});
 }
 
-void tree_insert_at(struct tree *tree, struct tree_pool *pool, struct tree_cursor *cursor,
-                    bool has_before, struct tree_pair pair) {
-    while (UNLIKELY(tree_is_full(tree_node(pool, cursor->step[0].node)))) {
+// Makes room for the pair in its leaf, to whose place the cursor goes. The result is
+// that of tree_find. Apart from tree_insert_at, which keeps the pair in registers.
+static NOINLINE bool tree_open_leaf(struct tree *tree, struct tree_pool *pool,
+                                    struct tree_cursor *cursor, struct tree_pair pair) {
+    bool has_before;
+    do {
         tree_make_room(tree, pool, cursor);
         has_before = tree_find(tree, pool, cursor, pair);
+    } while (UNLIKELY(tree_is_full(tree_node(pool, cursor->step[0].node))));
+    return has_before;
+}
+
+void tree_insert_at(struct tree *tree, struct tree_pool *pool, struct tree_cursor *cursor,
+                    bool has_before, struct tree_pair pair) {
+    COMPILER_APART(pair.first, pair.second);
+    if (UNLIKELY(tree_is_full(tree_node(pool, cursor->step[0].node)))) {
+        has_before = tree_open_leaf(tree, pool, cursor, pair);
     }
     struct tree_node *leaf = tree_node(pool, cursor->step[0].node);
     uint32_t at = cursor->step[0].at + has_before;
-    memmove(&leaf->as.pairs[at + 1], &leaf->as.pairs[at],
-            (leaf->count - at) * sizeof(struct tree_pair));
+    uint32_t behind = leaf->count - at;
+    if (behind > 0) {  // a call less in small trees
+        memmove(&leaf->as.pairs[at + 1], &leaf->as.pairs[at], behind * sizeof(struct tree_pair));
+    }
     tree_store(&leaf->as.pairs[at], pair);
     leaf->count++;
     if (at == 0) {
@@ -387,8 +401,10 @@ void tree_remove_at(struct tree *tree, struct tree_pool *pool, const struct tree
     struct tree_node *leaf = tree_node(pool, cursor->step[0].node);
     uint32_t at = cursor->step[0].at;
     leaf->count--;
-    memmove(&leaf->as.pairs[at], &leaf->as.pairs[at + 1],
-            (leaf->count - at) * sizeof(struct tree_pair));
+    uint32_t behind = leaf->count - at;
+    if (behind > 0) {
+        memmove(&leaf->as.pairs[at], &leaf->as.pairs[at + 1], behind * sizeof(struct tree_pair));
+    }
     leaf->as.pairs[leaf->count] = TREE_NO_PAIR;
     if (at == 0 && leaf->count > 0) {
         tree_tell_parents(tree, pool, cursor, 0, leaf->as.pairs[0]);

@@ -111,7 +111,11 @@ struct link {
 };
 
 /// Take blocks until there are none, then give all back; several times.
+// All have their stacks before the first fills up the memory.
+static pthread_barrier_t all_started;
+
 static void *fill_up_and_drop(void *size) {
+    pthread_barrier_wait(&all_started);
     for (size_t round = 0; round < 3; round++) {
         struct link *first = NULL;
         struct link *block;
@@ -134,6 +138,7 @@ static void threads_meet_the_end_together(void) {
     static size_t sizes[] = {4000, 20000, 300000, 2 << 20};
     enum { COUNT = sizeof(sizes) / sizeof(sizes[0]) };
     pthread_t threads[COUNT];
+    CHECK_INT(pthread_barrier_init(&all_started, NULL, COUNT), ==, 0);
     for (size_t i = 0; i < COUNT; i++) {
         CHECK_INT(pthread_create(&threads[i], NULL, fill_up_and_drop, &sizes[i]), ==, 0);
     }

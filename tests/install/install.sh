@@ -10,7 +10,7 @@ trap 'rm -rf "$place"' EXIT
 
 install_to() {
     DESTDIR='' cmake --install "$build" --prefix "$1" >"$place/install.log"
-    for file in include/allot.h share/man/man1/allot.1 share/man/man3/allot.3 bin/allot; do
+    for file in include/allot.h include/allot.hpp share/man/man1/allot.1 share/man/man3/allot.3 bin/allot; do
         [ -e "$1/$file" ] || {
             echo "not installed: $file"
             exit 1

@@ -373,7 +373,7 @@ class CompareTest(ToolTest):
         return wall["verdict"], table
 
     def test_compare_claims_a_win_and_a_loss_where_the_runs_lie_apart(self):
-        line = r"\n  wall +{} +[0-9.]+ ms against [0-9.]+ ms of glibc: \S+ % {}\n"
+        line = r"\n  wall +{} +[0-9.]+ [um]s against [0-9.]+ [um]s of glibc: \S+ % {}\n"
         verdict, table = self.verdicts("''")
         self.assertEqual(verdict, "win")
         self.assertRegex(table, line.format("win", "less"))
