@@ -293,7 +293,7 @@ static int heap_enter_for(struct allot_heap *heap, int64_t bytes) {
 
 int heap_malloc(struct allot_heap *heap, const struct heap_wish *wish, void **block) {
     struct heap_fit fit = heap_fit(heap, wish->size_bytes, wish->align_bytes);
-    if (wish->size_bytes > LARGE_MAX_BYTES) {
+    if (wish->size_bytes > HEAP_BLOCK_MAX) {
         return ENOMEM;
     }
     int error = heap_enter_for(heap, fit.bytes);
@@ -439,7 +439,7 @@ int heap_realloc(struct allot_heap *heap, void *block, size_t size_bytes, void *
     if (place.block == NULL) {
         return EINVAL;
     }
-    if (size_bytes > LARGE_MAX_BYTES) {
+    if (size_bytes > HEAP_BLOCK_MAX) {
         return ENOMEM;
     }
     struct heap_fit fit = heap_fit(heap, size_bytes, 1);
@@ -618,15 +618,17 @@ int heap_create(struct allot_heap **result, const struct heap_request *request) 
 }
 
 int heap_destroy(struct allot_heap *heap) {
-    int error = heap_enter(heap);
-    if (error != 0) {
-        return error;
+    bool was_ours = heap_is_owned_by(heap, registry_thread_id());
+    if (!heap->is_shared && heap_adopt(heap) != 0) {
+        return EPERM;
     }
-    bool has_children = atomic_load_explicit(&heap->child_count, memory_order_relaxed) != 0;
-    heap_leave(heap);
-    if (has_children) {
+    if (atomic_load_explicit(&heap->child_count, memory_order_relaxed) != 0) {
+        if (!was_ours) {
+            atomic_store_explicit(&heap->owner, 0, memory_order_release);
+        }
         return EBUSY;
     }
+    heap_touch(heap);
     heap_unlink(heap);
     if (heap->given != NULL) {
         heapgiven_unlink(heap);

@@ -346,7 +346,8 @@ unsigned heapslab_take(struct allot_heap *heap, unsigned kind, void **end, unsig
         bin->slab = heapslab_obtain(heap, kind);
         bin->word = 0;
         if (bin->slab == 0) {
-            return 0;
+            end[-1] = heapslab_take_mixed(heap, kind);
+            return end[-1] != NULL;
         }
     }
 }

@@ -55,6 +55,7 @@ enum {
 };
 #define HEAP_PAGE_BYTES ((size_t)4096)
 #define HEAP_NO_LIMIT ((int64_t)1 << 62)
+#define HEAP_BLOCK_MAX ((size_t)1 << 60)  // so that sums of bytes do not overflow
 _Static_assert(HEAP_KINDS <= HEAP_UNIT_FREE, "a unit holds a class and a mark");
 
 struct allot_heap;
