@@ -477,6 +477,13 @@ static void heap_clear(struct allot_heap *heap) {
     heap->epoch = heap_state.epoch;
 }
 
+// What an older kernel does not populate.
+static void heap_touch_pages(char *from, size_t bytes) {
+    for (size_t at = 0; at < bytes; at += os_page_bytes()) {
+        *(volatile char *)(from + at) = 0;
+    }
+}
+
 static bool heap_prepare_reserve(struct allot_heap *heap, const struct heap_request *request) {
     size_t count = (request->reserve_bytes + GRANULE_BYTES - 1) >> GRANULE_LOG2;
     if (count == 0) {
@@ -492,6 +499,7 @@ static bool heap_prepare_reserve(struct allot_heap *heap, const struct heap_requ
     }
     if (request->is_prefaulted) {
         os_populate(from, bytes);
+        heap_touch_pages(from, bytes);
     }
     return !request->is_locked || os_lock(from, bytes) == 0;
 }
