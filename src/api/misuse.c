@@ -111,12 +111,19 @@ static void misuse_add_block(struct fmt *fmt, size_t size_bytes) {
     fmt_text(fmt, "-byte block");
 }
 
+// `line` has CHECK_LINE_BYTES.
+static void misuse_begin(struct fmt *fmt, char *line, const char *function, const void *address) {
+    fmt_init(fmt, line, CHECK_LINE_BYTES);
+    fmt_text(fmt, "allot: error: ");
+    fmt_text(fmt, function);
+    fmt_text(fmt, " of ");
+    fmt_hex(fmt, (uintptr_t)address);
+}
+
 static void misuse_say_free(const void *block, size_t size_bytes) {
     char line[CHECK_LINE_BYTES];
     struct fmt fmt;
-    fmt_init(&fmt, line, sizeof line);
-    fmt_text(&fmt, "allot: error: double free of ");
-    fmt_hex(&fmt, (uintptr_t)block);
+    misuse_begin(&fmt, line, "double free", block);
     fmt_text(&fmt, " (");
     misuse_add_block(&fmt, size_bytes);
     fmt_text(&fmt, ")");
@@ -132,11 +139,7 @@ void misuse_pointer(const char *function, const void *address) {
     }
     char line[CHECK_LINE_BYTES];
     struct fmt fmt;
-    fmt_init(&fmt, line, sizeof line);
-    fmt_text(&fmt, "allot: error: ");
-    fmt_text(&fmt, function);
-    fmt_text(&fmt, " of ");
-    fmt_hex(&fmt, (uintptr_t)address);
+    misuse_begin(&fmt, line, function, address);
     if (finding.kind == MISUSE_INSIDE) {
         fmt_text(&fmt, ", which lies ");
         fmt_number(&fmt, (uintptr_t)address - (uintptr_t)finding.block);
@@ -157,11 +160,7 @@ void misuse_pointer(const char *function, const void *address) {
 void misuse_size(const char *function, const void *block, size_t size_bytes, size_t usable_bytes) {
     char line[CHECK_LINE_BYTES];
     struct fmt fmt;
-    fmt_init(&fmt, line, sizeof line);
-    fmt_text(&fmt, "allot: error: ");
-    fmt_text(&fmt, function);
-    fmt_text(&fmt, " of ");
-    fmt_hex(&fmt, (uintptr_t)block);
+    misuse_begin(&fmt, line, function, block);
     fmt_text(&fmt, " with ");
     fmt_number(&fmt, size_bytes);
     fmt_text(&fmt, " bytes, but the block has ");
