@@ -8,7 +8,6 @@
 #include "heap/heapgiven.h"
 #include "heap/heapstack.h"
 #include "heap/registry.h"
-#include "os/check.h"
 #include "page/region.h"
 #include "slab/large.h"
 #include "slab/sizeclass.h"
@@ -80,27 +79,8 @@ allot_heap *allot_heap_create(const struct allot_heap_options *options) {
         return NULL;
     }
     int saved = errno;
-    struct heap_request request = {
-        .name = options->name,
-        .reserve_bytes = options->reserve_bytes,
-        .limit_bytes = options->limit_bytes,
-        .soft_bytes = options->soft_limit_bytes,
-        .grace_bytes = options->grace_bytes,
-        .report = options->report,
-        .context = options->context,
-        .parent = options->parent,
-        .classes = options->classes,
-        .class_count = options->class_count,
-        .memory = options->memory,
-        .memory_bytes = options->memory_bytes,
-        .is_shared = options->shared,
-        .is_prefaulted = options->prefault,
-        .is_locked = options->lock_memory,
-        .has_huge_pages = options->huge_pages,
-        .refuses_overflow = options->refuse_overflow,
-    };
     struct allot_heap *heap = NULL;
-    error = life_is_ready() ? heap_create(&heap, &request) : ENOMEM;
+    error = life_is_ready() ? heap_create(&heap, options) : ENOMEM;
     errno = error != 0 ? error : saved;
     return heap;
 }
@@ -276,14 +256,11 @@ void *allot_heap_realloc_sized(allot_heap *heap, void *ptr, size_t old_size_byte
 }
 
 size_t allot_heap_trim(allot_heap *heap) {
-    int saved = errno;
-    int error = heap_enter(heap);
-    size_t bytes = 0;
-    if (error == 0) {
-        bytes = heap->given == NULL ? heapstack_trim(heap) : 0;
-        heap_leave(heap);
+    if (heap_answer(heap_enter(heap)) != 0) {
+        return 0;
     }
-    errno = error != 0 ? error : saved;
+    size_t bytes = heap->given == NULL ? heapstack_trim(heap) : 0;
+    heap_leave(heap);
     return bytes;
 }
 
@@ -315,31 +292,16 @@ int allot_heap_set_grace(allot_heap *heap, bool on) {
 // ---- Looking
 
 bool allot_heap_stats(const allot_heap *heap, struct allot_heap_stats *stats) {
-    struct heap_figures figures;
     if (stats->size_bytes != sizeof *stats) {
         errno = EINVAL;
         return false;
     }
-    heap_read_figures(heap, &figures);
-    stats->live_bytes = figures.live_bytes;
-    stats->live_blocks = figures.live_blocks;
-    stats->peak_bytes = figures.peak_bytes;
-    stats->tree_bytes = figures.tree_bytes;
-    stats->limit_bytes = heap->limit_bytes;
-    stats->held_bytes = figures.held_bytes;
-    stats->reserve_bytes = figures.reserve_bytes;
-    stats->malloc_calls = figures.malloc_calls;
-    stats->free_calls = figures.free_calls;
-    stats->remote_free_blocks = figures.remote_blocks;
-    stats->refused_calls = figures.refused_calls;
-    memcpy(stats->name, heap->name, sizeof stats->name);
+    heap_read_stats(heap, stats);
     return true;
 }
 
 bool allot_heap_walk(allot_heap *heap, allot_heap_visit visit, void *context) {
-    int error = heap_enter(heap);
-    if (error != 0) {
-        errno = error;
+    if (heap_answer(heap_enter(heap)) != 0) {
         return false;
     }
     bool is_whole = heap_walk(heap, visit, context);

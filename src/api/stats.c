@@ -48,7 +48,7 @@ static void stats_fill(struct allot_stats *stats) {
     struct slab_stats slabs;
     struct large_stats large;
     struct registry_stats threads;
-    struct heap_figures heaps;
+    struct allot_heap_stats heaps;
     if (region_is_ready()) {
         region_read_stats(&region);
     }

@@ -11,7 +11,6 @@
 #include "os/os.h"
 #include "page/region.h"
 #include "slab/large.h"
-#include "slab/slab.h"
 
 #include <errno.h>
 #include <string.h>
@@ -484,8 +483,9 @@ static void heap_touch_pages(char *from, size_t bytes) {
     }
 }
 
-static bool heap_prepare_reserve(struct allot_heap *heap, const struct heap_request *request) {
-    size_t count = (request->reserve_bytes + GRANULE_BYTES - 1) >> GRANULE_LOG2;
+static bool heap_prepare_reserve(struct allot_heap *heap,
+                                 const struct allot_heap_options *options) {
+    size_t count = (options->reserve_bytes + GRANULE_BYTES - 1) >> GRANULE_LOG2;
     if (count == 0) {
         return true;
     }
@@ -494,14 +494,14 @@ static bool heap_prepare_reserve(struct allot_heap *heap, const struct heap_requ
     }
     char *from = region_address(heap->reserve);
     size_t bytes = count << GRANULE_LOG2;
-    if (request->has_huge_pages) {
+    if (options->huge_pages) {
         os_set_thp(from, bytes, OS_THP_ALWAYS);
     }
-    if (request->is_prefaulted) {
+    if (options->prefault) {
         os_populate(from, bytes);
         heap_touch_pages(from, bytes);
     }
-    return !request->is_locked || os_lock(from, bytes) == 0;
+    return !options->lock_memory || os_lock(from, bytes) == 0;
 }
 
 static void heap_end(struct allot_heap *heap) {
@@ -572,9 +572,9 @@ static void heap_set_name(struct allot_heap *heap, const char *name) {
     heap->name[length] = '\0';
 }
 
-static int heap_start(struct allot_heap **heap, const struct heap_request *request) {
-    if (request->memory != NULL) {
-        int error = heapgiven_create(heap, request->memory, request->memory_bytes);
+static int heap_start(struct allot_heap **heap, const struct allot_heap_options *options) {
+    if (options->memory != NULL) {
+        int error = heapgiven_create(heap, options->memory, options->memory_bytes);
         if (error == 0) {
             (*heap)->epoch = heap_state.epoch;
         }
@@ -588,28 +588,28 @@ static int heap_start(struct allot_heap **heap, const struct heap_request *reque
     return 0;
 }
 
-int heap_create(struct allot_heap **result, const struct heap_request *request) {
+int heap_create(struct allot_heap **result, const struct allot_heap_options *options) {
     uint64_t self = registry_thread_id();
     struct allot_heap *heap = NULL;
-    int error = self != 0 ? heap_start(&heap, request) : ENOMEM;
+    int error = self != 0 ? heap_start(&heap, options) : ENOMEM;
     if (error != 0) {
         return error;
     }
     heap->base = heap->room = heap->room_noted = HEAP_NO_LIMIT;
     heap_set_noted(heap, HEAP_NO_LIMIT);
-    heap->grace_bytes = request->grace_bytes;
-    heap->soft_bytes = request->soft_bytes;
-    heap->report = request->report;
-    heap->context = request->context;
-    heap->is_shared = request->is_shared;
-    heap->refuses_overflow = request->refuses_overflow;
-    bool has_stacks = !request->is_shared && request->memory == NULL;
+    heap->grace_bytes = options->grace_bytes;
+    heap->soft_bytes = options->soft_limit_bytes;
+    heap->report = options->report;
+    heap->context = options->context;
+    heap->is_shared = options->shared;
+    heap->refuses_overflow = options->refuse_overflow;
+    bool has_stacks = !options->shared && options->memory == NULL;
     heap->stacks = has_stacks ? &heap->own : &heap_no_stacks;
-    heap_set_name(heap, request->name);
+    heap_set_name(heap, options->name);
     error = ENOMEM;
-    if (heapstack_set_classes(heap, request->classes, request->class_count) &&
-        heap_prepare_reserve(heap, request)) {
-        error = heap_join(heap, request->parent);
+    if (heapstack_set_classes(heap, options->classes, options->class_count) &&
+        heap_prepare_reserve(heap, options)) {
+        error = heap_join(heap, options->parent);
     }
     if (error != 0) {
         if (heap->given != NULL) {
@@ -618,8 +618,8 @@ int heap_create(struct allot_heap **result, const struct heap_request *request) 
         heap_end(heap);
         return error;
     }
-    heap_set_limit(heap, request->limit_bytes, false);
-    atomic_store_explicit(&heap->owner, request->is_shared ? 0 : self, memory_order_release);
+    heap_set_limit(heap, options->limit_bytes, false);
+    atomic_store_explicit(&heap->owner, options->shared ? 0 : self, memory_order_release);
     heap_link(heap);
     *result = heap;
     return 0;
@@ -703,30 +703,32 @@ static uint64_t heap_read_tree(const struct allot_heap *heap) {
     return bytes;
 }
 
-static void heap_read_own(const struct allot_heap *heap, struct heap_figures *figures) {
-    figures->live_bytes = heap_read_live(heap);
-    figures->malloc_calls = heap_load(&heap->malloc_calls);
-    figures->free_calls = heap_load(&heap->free_calls);
-    figures->remote_blocks = atomic_load_explicit(&heap->remote_blocks, memory_order_relaxed);
-    figures->live_blocks = heap_positive(
-        (int64_t)(figures->malloc_calls - figures->free_calls - figures->remote_blocks));
-    figures->held_bytes = atomic_load_explicit(&heap->held_bytes, memory_order_relaxed);
-    figures->reserve_bytes =
-        heap->given != NULL ? figures->held_bytes : (uint64_t)heap->reserve_count << GRANULE_LOG2;
-    figures->refused_calls = heap_load(&heap->refused_calls);
-    figures->peak_bytes = heap_read_peak(heap, figures->live_bytes);
+static void heap_read_own(const struct allot_heap *heap, struct allot_heap_stats *stats) {
+    stats->live_bytes = heap_read_live(heap);
+    stats->malloc_calls = heap_load(&heap->malloc_calls);
+    stats->free_calls = heap_load(&heap->free_calls);
+    stats->remote_free_blocks = atomic_load_explicit(&heap->remote_blocks, memory_order_relaxed);
+    stats->live_blocks = heap_positive(
+        (int64_t)(stats->malloc_calls - stats->free_calls - stats->remote_free_blocks));
+    stats->held_bytes = atomic_load_explicit(&heap->held_bytes, memory_order_relaxed);
+    stats->reserve_bytes =
+        heap->given != NULL ? stats->held_bytes : (uint64_t)heap->reserve_count << GRANULE_LOG2;
+    stats->refused_calls = heap_load(&heap->refused_calls);
+    stats->peak_bytes = heap_read_peak(heap, stats->live_bytes);
 }
 
-void heap_read_figures(const struct allot_heap *heap, struct heap_figures *figures) {
-    heap_read_own(heap, figures);
-    figures->tree_bytes = heap_read_tree(heap);
+void heap_read_stats(const struct allot_heap *heap, struct allot_heap_stats *stats) {
+    heap_read_own(heap, stats);
+    stats->tree_bytes = heap_read_tree(heap);
+    stats->limit_bytes = heap->limit_bytes;
+    memcpy(stats->name, heap->name, sizeof stats->name);
 }
 
-void heap_read_totals(struct heap_figures *totals) {
-    *totals = (struct heap_figures){0};
+void heap_read_totals(struct allot_heap_stats *totals) {
+    *totals = (struct allot_heap_stats){0};
     lock_take(&heap_state.lock);
     for (const struct allot_heap *heap = heap_state.first; heap != NULL; heap = heap->next) {
-        struct heap_figures one = {0};
+        struct allot_heap_stats one = {0};
         if (heap->given != NULL) {
             continue;  // its memory is not the allocator's
         }
@@ -735,7 +737,7 @@ void heap_read_totals(struct heap_figures *totals) {
         totals->live_blocks += one.live_blocks;
         totals->held_bytes += one.held_bytes;
         totals->malloc_calls += one.malloc_calls;
-        totals->free_calls += one.free_calls + one.remote_blocks;
+        totals->free_calls += one.free_calls + one.remote_free_blocks;
     }
     lock_give(&heap_state.lock);
 }

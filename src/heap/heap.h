@@ -9,23 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct heap_request {
-    const char *name;
-    size_t reserve_bytes, limit_bytes, soft_bytes, grace_bytes;
-    heap_report *report;
-    void *context;
-    struct allot_heap *parent;
-    const size_t *classes;
-    size_t class_count;
-    void *memory;  // NULL: of its own
-    size_t memory_bytes;
-    bool is_shared, is_prefaulted, is_locked, has_huge_pages, refuses_overflow;
-};
-
 // Functions that return an int return 0 or an errno value.
 
-// The request is sound. The caller owns the new heap.
-int heap_create(struct allot_heap **heap, const struct heap_request *request);
+// The options are sound. The caller owns the new heap.
+int heap_create(struct allot_heap **heap, const struct allot_heap_options *options);
 int heap_destroy(struct allot_heap *heap);
 
 int heap_adopt(struct allot_heap *heap);
@@ -56,14 +43,11 @@ bool heap_free_given(struct allot_heap *heap, void *block);
 void heap_set_limit(struct allot_heap *heap, size_t limit_bytes, bool has_grace);
 bool heap_walk(struct allot_heap *heap, bool (*visit)(void *, size_t, void *), void *context);
 
-struct heap_figures {
-    uint64_t live_bytes, live_blocks, peak_bytes, tree_bytes, held_bytes, reserve_bytes;
-    uint64_t malloc_calls, free_calls, remote_blocks, refused_calls;
-};
-void heap_read_figures(const struct allot_heap *heap, struct heap_figures *figures);
+// All but size_bytes.
+void heap_read_stats(const struct allot_heap *heap, struct allot_heap_stats *stats);
 
 // Sums over all heaps.
-void heap_read_totals(struct heap_figures *totals);
+void heap_read_totals(struct allot_heap_stats *totals);
 
 // Trims every heap that no running thread owns but the caller; asks the others.
 void heap_purge(void);

@@ -31,6 +31,7 @@
 #ifndef ALLOT_HEAP_RECORD_H
 #define ALLOT_HEAP_RECORD_H
 
+#include "allot.h"
 #include "base/compiler.h"
 #include "os/lock.h"
 #include "page/region.h"
@@ -57,11 +58,7 @@ enum {
 #define HEAP_NO_LIMIT ((int64_t)1 << 62)
 #define HEAP_BLOCK_MAX ((size_t)1 << 60)  // so that sums of bytes do not overflow
 _Static_assert(HEAP_KINDS <= HEAP_UNIT_FREE, "a unit holds a class and a mark");
-
-struct allot_heap;
-
-// allot_heap_report, with the name that the heap has here.
-typedef void heap_report(struct allot_heap *heap, size_t live_bytes, void *context);
+_Static_assert(sizeof((struct allot_heap_stats *)0)->name == HEAP_NAME_BYTES, "names are as long");
 
 struct heap_stacks {
     void **top[HEAP_KINDS];
@@ -112,7 +109,7 @@ struct allot_heap {
     int64_t base;                 // the limit with grace, or HEAP_NO_LIMIT
     uint64_t refused_calls;
     size_t limit_bytes, grace_bytes, soft_bytes;
-    heap_report *report;
+    allot_heap_report report;
     void *context;
     struct heap_budget budget;
     _Atomic(uint32_t) child_count;
