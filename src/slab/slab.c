@@ -14,6 +14,7 @@
 enum {
     SLAB_LOOK_AHEAD = 4,      // entries of a list that are compared: the fullest goes first
     SLAB_GROUPS = 16,         // words that a give collects bits for
+    SLAB_AHEAD = 16,          // blocks whose records are fetched ahead
     SLAB_WORDS_LOG2_MIN = 3,  // arrays of words outside a record: 8, 16, 32
     SLAB_WORDS_POOLS = 3,
     SLAB_LINE_BLOCKS = 4,  // blocks of 16 bytes in a cache line
@@ -489,7 +490,12 @@ static COLD void slab_report_bits(const struct sizeclass *class, uint32_t slab, 
 struct slab_group {
     uint32_t slab;
     uint32_t word;
-    uint64_t bits;  // 0: unused
+    uint64_t bits;
+};
+
+struct slab_table {
+    unsigned used;  // bit by bit: which of them
+    struct slab_group groups[SLAB_GROUPS];
 };
 
 static void slab_give_group(unsigned kind, const struct slab_group *group) {
@@ -513,24 +519,22 @@ static void slab_give_group(unsigned kind, const struct slab_group *group) {
     }
 }
 
-static void slab_prefetch(const struct sizeclass *class, void *const *blocks, unsigned count) {
-    for (unsigned i = 0; i < count; i++) {
-        uintptr_t offset = (uintptr_t)blocks[i] - region_state.base;
-        PREFETCH_WRITE(
-            &region_state.spans[(offset & -(uintptr_t) class->slab_bytes) >> GRANULE_LOG2]);
-    }
+static ALWAYS_INLINE void slab_prefetch(const struct sizeclass *class, const void *block) {
+    uintptr_t offset = (uintptr_t)block - region_state.base;
+    PREFETCH_WRITE(&region_state.spans[(offset & -(uintptr_t) class->slab_bytes) >> GRANULE_LOG2]);
 }
 
 // The bits of neighbouring blocks are collected and given at once; groups that
 // are not neighbours in the array meet in a small table. Returns how many of
 // the blocks another thread leased.
-static ALWAYS_INLINE unsigned slab_collect(unsigned kind, struct slab_group *table,
+static ALWAYS_INLINE unsigned slab_collect(unsigned kind, struct slab_table *table,
                                            const struct slab_group *group, uint16_t lessee) {
     uint16_t owner = atomic_load_explicit(&region_span(group->slab)->lessee, memory_order_relaxed);
     unsigned others = owner != lessee && owner != 0 ? bits_count(group->bits) : 0;
     unsigned slot = (group->slab * 5 + group->word) % SLAB_GROUPS;
-    struct slab_group *entry = &table[slot];
-    if (entry->bits != 0 && entry->slab == group->slab && entry->word == group->word) {
+    struct slab_group *entry = &table->groups[slot];
+    bool is_used = (table->used >> slot & 1) != 0;
+    if (is_used && entry->slab == group->slab && entry->word == group->word) {
         uint64_t twice = entry->bits & group->bits;
         if (UNLIKELY(twice != 0)) {
             slab_report_bits(&sizeclass_table[kind], group->slab, group->word, twice);
@@ -538,52 +542,89 @@ static ALWAYS_INLINE unsigned slab_collect(unsigned kind, struct slab_group *tab
         entry->bits |= group->bits;
         return others;
     }
-    if (entry->bits != 0) {
+    if (is_used) {
         slab_give_group(kind, entry);
     }
+    table->used |= 1u << slot;
     *entry = *group;
     return others;
 }
 
+// Blocks of one word that follow each other in the array.
+struct slab_run {
+    struct slab_group group;
+    uintptr_t first;  // address of the word's first block
+    size_t bytes;     // from there, that are blocks of the word
+};
+
+// A run of one block. False: it is none.
+static ALWAYS_INLINE bool slab_begin_run(const struct sizeclass *class, struct slab_run *run,
+                                         void *block) {
+    uintptr_t offset = (uintptr_t)block - region_state.base;
+    uint32_t size = class->size_bytes;
+    uint32_t inside = (uint32_t)offset & (class->slab_bytes - 1);
+    uint32_t index = (uint32_t)(inside * (uint64_t) class->reciprocal >> 32);
+    if (UNLIKELY(index * size != inside || index >= class->block_count)) {
+        slab_state.report(block, SLAB_BAD_POINTER);
+        return false;
+    }
+    uint32_t word = index / 64;
+    uint32_t word_blocks = word + 1 < class->word_count ? 64 : class->block_count - word * 64;
+    run->group.slab = (uint32_t)((offset - inside) >> GRANULE_LOG2);
+    run->group.word = word;
+    run->group.bits = (uint64_t)1 << index % 64;
+    run->first = (uintptr_t)block - (size_t)(index % 64) * size;
+    run->bytes = (size_t)word_blocks * size;
+    return true;
+}
+
+// Adds the blocks that follow. Returns how many there are.
+static ALWAYS_INLINE unsigned slab_extend_run(const struct sizeclass *class, struct slab_run *run,
+                                              void *const *blocks, unsigned count) {
+    const uint64_t reciprocal = class->reciprocal;
+    const size_t size = class->size_bytes;
+    uint64_t bits = run->group.bits;
+    unsigned i = 0;
+    for (; i < count; i++) {
+        size_t inside = (uintptr_t)blocks[i] - run->first;
+        if (inside >= run->bytes) {
+            break;
+        }
+        size_t index = inside * reciprocal >> 32;
+        uint64_t bit = (uint64_t)1 << index % 64;
+        if (UNLIKELY(index * size != inside)) {
+            slab_state.report(blocks[i], SLAB_BAD_POINTER);
+        } else if (UNLIKELY((bits & bit) != 0)) {
+            slab_state.report(blocks[i], SLAB_DOUBLE_FREE);
+        } else {
+            bits |= bit;
+        }
+    }
+    run->group.bits = bits;
+    return i;
+}
+
 unsigned slab_give(unsigned kind, void *const *blocks, unsigned count, uint16_t lessee) {
     const struct sizeclass *class = &sizeclass_table[kind];
-    const uintptr_t base = region_state.base;
-    const uintptr_t slab_mask = class->slab_bytes - 1;
-    const uint64_t reciprocal = class->reciprocal;
-    const uint32_t size = class->size_bytes;
-    struct slab_group table[SLAB_GROUPS];
-    struct slab_group run = {0, 0, 0};
+    struct slab_table table;
     unsigned others = 0;
-    memset(table, 0, sizeof table);
-    slab_prefetch(class, blocks, count);
-    for (unsigned i = 0; i < count; i++) {
-        uintptr_t offset = (uintptr_t)blocks[i] - base;
-        uint32_t inside = (uint32_t)(offset & slab_mask);
-        uint32_t slab = (uint32_t)((offset - inside) >> GRANULE_LOG2);
-        uint32_t index = (uint32_t)(inside * reciprocal >> 32);
-        if (UNLIKELY(index * size != inside || index >= class->block_count)) {
-            slab_state.report(blocks[i], SLAB_BAD_POINTER);
-            continue;
-        }
-        uint64_t bit = (uint64_t)1 << index % 64;
-        if (slab != run.slab || index / 64 != run.word) {
-            if (run.bits != 0) {
-                others += slab_collect(kind, table, &run, lessee);
-            }
-            run = (struct slab_group){slab, index / 64, 0};
-        }
-        if (UNLIKELY((run.bits & bit) != 0)) {
-            slab_report_bits(class, run.slab, run.word, bit);
-        }
-        run.bits |= bit;
+    table.used = 0;
+    for (unsigned i = 0; i < count && i < SLAB_AHEAD; i++) {
+        slab_prefetch(class, blocks[i]);
     }
-    if (run.bits != 0) {
-        others += slab_collect(kind, table, &run, lessee);
-    }
-    for (unsigned i = 0; i < SLAB_GROUPS; i++) {
-        if (table[i].bits != 0) {
-            slab_give_group(kind, &table[i]);
+    for (unsigned i = 0; i < count;) {
+        struct slab_run run;
+        if (count - i > SLAB_AHEAD) {
+            slab_prefetch(class, blocks[i + SLAB_AHEAD]);
         }
+        bool is_block = slab_begin_run(class, &run, blocks[i++]);
+        if (LIKELY(is_block)) {
+            i += slab_extend_run(class, &run, blocks + i, count - i);
+            others += slab_collect(kind, &table, &run.group, lessee);
+        }
+    }
+    for (; table.used != 0; table.used &= table.used - 1) {
+        slab_give_group(kind, &table.groups[bits_lowest(table.used)]);
     }
     return others;
 }
