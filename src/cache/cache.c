@@ -5,6 +5,7 @@
 #include "os/check.h"
 #include "page/pageheap.h"
 #include "page/region.h"
+#include "slab/holes.h"
 #include "slab/large.h"
 
 #include <string.h>
@@ -277,6 +278,7 @@ static void cache_housekeep(struct cache *cache) {
     cache->slow_count++;
     if (cache->slow_count % CACHE_TICK_EVERY == 0) {
         pageheap_tick();
+        holes_tick(cache->shard);
     }
     if (cache->slow_count >= CACHE_SCAVENGE_EVERY) {
         cache_scavenge(cache);

@@ -166,8 +166,12 @@ static size_t pageheap_dirty_limit(const struct pageheap *heap, uint32_t now_ms)
     return limit + (pageheap_is_patient(heap, now_ms) ? pageheap_extra(heap) : 0);
 }
 
+uint64_t pageheap_purge_delay_ms(void) {
+    return __atomic_load_n(&pageheap_state.purge_delay_ms, __ATOMIC_RELAXED);
+}
+
 static bool pageheap_is_old(uint32_t first, uint32_t now_ms, bool is_patient) {
-    uint64_t delay = __atomic_load_n(&pageheap_state.purge_delay_ms, __ATOMIC_RELAXED);
+    uint64_t delay = pageheap_purge_delay_ms();
     delay = is_patient && delay != PAGEHEAP_NEVER ? delay * PAGEHEAP_PATIENCE : delay;
     return delay != PAGEHEAP_NEVER &&
            (uint32_t)(now_ms - region_span(first)->as.free.since_ms) >= delay;
