@@ -489,7 +489,8 @@ static bool heap_prepare_reserve(struct allot_heap *heap,
     if (count == 0) {
         return true;
     }
-    if (count > UINT32_MAX || !heapspan_reserve(heap, (uint32_t)count)) {
+    uint32_t align = heap->is_uniform ? heap->classes[SIZECLASS_FIRST].granule_count : 1;
+    if (count > UINT32_MAX || !heapspan_reserve(heap, (uint32_t)count, align)) {
         return false;
     }
     char *from = region_address(heap->reserve);

@@ -119,7 +119,7 @@ static void *heapslab_find_unit(struct allot_heap *heap, unsigned kind) {
 // divides their size.
 static void *heapslab_take_mixed(struct allot_heap *heap, unsigned kind) {
     size_t size = heap->classes[kind].size_bytes;
-    if (size > HEAP_MIXED_MAX || !heapslab_has_mixed(heap)) {
+    if (size > HEAP_MIXED_MAX || heap->is_uniform || !heapslab_has_mixed(heap)) {
         return NULL;
     }
     void *block = heapslab_find_unit(heap, kind);

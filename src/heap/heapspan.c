@@ -22,9 +22,9 @@ static void heapspan_hold(struct allot_heap *heap, size_t granules, bool more) {
                           memory_order_relaxed);
 }
 
-bool heapspan_reserve(struct allot_heap *heap, uint32_t count) {
+bool heapspan_reserve(struct allot_heap *heap, uint32_t count, uint32_t align) {
     bool is_zero;
-    uint32_t first = pageheap_take(0, count, 1, PAGEHEAP_PLAIN, &is_zero);
+    uint32_t first = pageheap_take(0, count, align, PAGEHEAP_PLAIN, &is_zero);
     if (first == 0) {
         return false;
     }
