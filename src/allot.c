@@ -43,6 +43,7 @@
 #include "api/realloc.c"
 #include "api/purge.c"
 #include "api/heap.c"
+#include "api/pool.c"
 #include "api/ranges.c"
 #include "api/defrag.c"
 #include "api/pressure.c"
