@@ -598,7 +598,7 @@ struct allot_pool_stats {
     uint64_t object_bytes;    ///< of one object, as it was rounded
     uint64_t reserve_bytes;   ///< memory that was set aside when the pool was made
     uint64_t held_bytes;      ///< memory set aside now, the most that may be resident, without
-                              ///< four bytes and one bit for each object made with the pool
+                              ///< about four bytes for each object made with the pool
 };
 
 /// Fill `stats`.

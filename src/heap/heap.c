@@ -489,8 +489,7 @@ static bool heap_prepare_reserve(struct allot_heap *heap,
     if (count == 0) {
         return true;
     }
-    uint32_t align = heap->is_uniform ? heap->classes[SIZECLASS_FIRST].granule_count : 1;
-    if (count > UINT32_MAX || !heapspan_reserve(heap, (uint32_t)count, align)) {
+    if (count > UINT32_MAX || !heapspan_reserve(heap, (uint32_t)count)) {
         return false;
     }
     char *from = region_address(heap->reserve);

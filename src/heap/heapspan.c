@@ -22,7 +22,9 @@ static void heapspan_hold(struct allot_heap *heap, size_t granules, bool more) {
                           memory_order_relaxed);
 }
 
-bool heapspan_reserve(struct allot_heap *heap, uint32_t count, uint32_t align) {
+bool heapspan_reserve(struct allot_heap *heap, uint32_t count) {
+    // The slabs of a heap with one class begin at multiples of their size.
+    uint32_t align = heap->is_uniform ? heap->classes[SIZECLASS_FIRST].granule_count : 1;
     bool is_zero;
     uint32_t first = pageheap_take(0, count, align, PAGEHEAP_PLAIN, &is_zero);
     if (first == 0) {

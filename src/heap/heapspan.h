@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-// Sets granules aside for good, at a multiple of `align` of them. False: there is no memory.
-bool heapspan_reserve(struct allot_heap *heap, uint32_t count, uint32_t align);
+// Sets granules aside for good. False: there is no memory.
+bool heapspan_reserve(struct allot_heap *heap, uint32_t count);
 
 // Takes `count` granules at a multiple of `align` granules, a power of two, links them
 // in `all` and says in each record that they are of class `kind` (KIND_LARGE;

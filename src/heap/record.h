@@ -105,7 +105,7 @@ struct allot_heap {
     struct lock span_lock;          // `all`, the reserve, held_bytes
     bool is_shared, is_charged, refuses_overflow, has_grace;
     _Atomic(bool) has_odd_sizes;  // a block is larger than the class of its size [owner]
-    bool is_uniform;  // one class: no mixed granule, and the reserve begins with a slab
+    bool is_uniform;              // one class: no mixed granule, and the reserve begins with a slab
     uint8_t epoch;                // of forks
     int64_t base;                 // the limit with grace, or HEAP_NO_LIMIT
     uint64_t refused_calls;
