@@ -219,6 +219,8 @@ struct allot_stats {
     uint64_t map_calls;           ///< total system calls that took memory
     uint64_t large_calls;         ///< total allocations that came straight from the page heap
     uint64_t misuse_count;        ///< total misuses that were reported (misuse=warn|ignore)
+    uint64_t lock_waits;          ///< total times that a thread found a lock held by another
+    uint64_t lock_sleeps;         ///< total times that it then slept until the lock was free
 };
 
 /// Fill `stats`.

@@ -8,6 +8,7 @@
 #include "heap/heap.h"
 #include "heap/registry.h"
 #include "os/check.h"
+#include "os/lock.h"
 #include "os/os.h"
 #include "page/pageheap.h"
 #include "page/region.h"
@@ -32,7 +33,8 @@ static struct {
     X(thread_count) X(live_bytes) X(live_blocks) X(cached_bytes) X(partial_bytes) X(dirty_bytes)  \
     X(purged_bytes) X(metadata_bytes) X(reserved_bytes) X(committed_bytes) X(committed_peak)      \
     X(resident_bytes) X(malloc_calls) X(free_calls) X(remote_free_blocks) X(refill_calls)         \
-    X(flush_calls) X(purge_calls) X(purge_bytes) X(map_calls) X(large_calls) X(misuse_count)
+    X(flush_calls) X(purge_calls) X(purge_bytes) X(map_calls) X(large_calls) X(misuse_count)      \
+    X(lock_waits) X(lock_sleeps)
 // clang-format on
 #define STATS_ONE(field) +1
 enum { STATS_FIELDS = 0 STATS_EACH(STATS_ONE) };
@@ -86,6 +88,9 @@ static void stats_fill(struct allot_stats *stats) {
     stats->map_calls = region.map_calls;
     stats->large_calls = threads.large_calls;
     stats->misuse_count = misuse_count();
+    struct lock_stats locks = lock_read_stats();
+    stats->lock_waits = locks.waits;
+    stats->lock_sleeps = locks.sleeps;
 }
 
 bool allot_stats(struct allot_stats *stats) {
