@@ -706,29 +706,20 @@ ALLOT_API bool allot_pressure(struct allot_pressure *pressure);
 /// no harm: the next caller repairs what it left. What it had allocated stays allocated.
 typedef struct allot_region_pool allot_region_pool;
 
-/// What allot_region_pool_create is to make. Zeros mean the defaults.
-struct allot_region_pool_options {
-    size_t struct_size;  ///< sizeof(struct allot_region_pool_options). Set by the caller
-    bool unlocked;       ///< one thread at a time uses the pool, in all processes: there is no
-                         ///< lock, and nobody repairs what a killed one leaves
-};
-
 /// Memory that suffices for a pool with room for a few blocks.
 #define ALLOT_REGION_POOL_MIN ((size_t)32768)
 
 /// Make memory a pool of which all is free, whatever it holds. Nobody uses it meanwhile.
 ///
 ///   region       at a multiple of 4096 in each process that uses it
-///   size_bytes   of the region; the pool's own records are in it, a fiftieth
-///   options      NULL: all defaults
+///   size_bytes   of the region; a thirtieth of it is for the pool's own records
 ///
-/// Returns the pool. NULL with errno = EINVAL if region is NULL or not aligned or
-/// struct_size is unknown, ENOMEM if the region is too small; nothing was written.
+/// Returns the pool. NULL with errno = EINVAL if region is NULL or not aligned, ENOMEM if
+/// it is too small; nothing was written.
 /// Threads: one. Signals: no. fork: the child has it, too, if the memory is shared; if
 /// it has a copy, the pool is to be in nobody's call during the fork.
 /// Cost: constant. Only memory that is in use is touched, now and later.
-ALLOT_API allot_region_pool *allot_region_pool_create(
-    void *region, size_t size_bytes, const struct allot_region_pool_options *options);
+ALLOT_API allot_region_pool *allot_region_pool_create(void *region, size_t size_bytes);
 
 /// The pool that another process, or this one, has made in a region.
 ///
@@ -757,7 +748,7 @@ ALLOT_API void allot_region_pool_destroy(allot_region_pool *pool);
 ///
 /// Returns the block, contents indeterminate. NULL with errno = ENOMEM if there is no
 /// room; nothing has changed.
-/// Threads: any, of all processes, unless the pool is unlocked. Signals: no. fork: as
+/// Threads: any, of all processes. Signals: no. fork: as
 /// allot_region_pool_create.
 /// Cost: constant, now and then logarithmic in the number of free runs of pages. Where a
 /// process was killed in a call, once proportional to the pages ever in use.

@@ -21,7 +21,7 @@ static struct bench_param params[] = {
 enum { REGION_BYTES = 64 << 20, ROUNDS_MAX = 99 };
 
 static struct {
-    allot_region_pool *(*create)(void *, size_t, const struct allot_region_pool_options *);
+    allot_region_pool *(*create)(void *, size_t);
     void *(*malloc)(allot_region_pool *, size_t);
     int (*free)(allot_region_pool *, void *);
     bool (*validate)(allot_region_pool *);
@@ -150,7 +150,7 @@ int main(int argc, char **argv) {
     }
     region = mmap(NULL, REGION_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     bench_check(region != MAP_FAILED ? region : NULL);
-    pool = bench_check(calls.create(region, REGION_BYTES, NULL));
+    pool = bench_check(calls.create(region, REGION_BYTES));
     live = bench_check(bench_map(count * sizeof *live));
     print_extra("extra_kib_with_1_live", 1);
     print_extra("extra_kib_with_many_live", count);

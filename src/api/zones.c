@@ -21,22 +21,22 @@ static int zones_error(int error) {
     return 0;
 }
 
-allot_region_pool *allot_region_pool_create(void *region, size_t size_bytes,
-                                            const struct allot_region_pool_options *options) {
-    bool is_right = region != NULL && (uintptr_t)region % ZONE_PAGE_BYTES == 0 &&
-                    (options == NULL || options->struct_size == sizeof(*options));
+static bool zones_is_aligned(const void *region) {
+    return region != NULL && (uintptr_t)region % ZONE_PAGE_BYTES == 0;
+}
+
+allot_region_pool *allot_region_pool_create(void *region, size_t size_bytes) {
     allot_region_pool *pool = region;
-    if (!is_right || !zone_init(&pool->zone, size_bytes, options != NULL && options->unlocked)) {
-        zones_error(is_right ? ENOMEM : EINVAL);
+    if (!zones_is_aligned(region) || !zone_init(&pool->zone, size_bytes)) {
+        errno = zones_is_aligned(region) ? ENOMEM : EINVAL;
         return NULL;
     }
     return pool;
 }
 
 allot_region_pool *allot_region_pool_open(void *region, size_t size_bytes) {
-    bool is_right = region != NULL && (uintptr_t)region % ZONE_PAGE_BYTES == 0;
     allot_region_pool *pool = region;
-    int error = is_right ? zone_check(&pool->zone, size_bytes) : EINVAL;
+    int error = zones_is_aligned(region) ? zone_check(&pool->zone, size_bytes) : EINVAL;
     return zones_error(error) == 0 ? pool : NULL;
 }
 
@@ -54,7 +54,7 @@ static COLD void zones_repair(struct zone *zone) {
 }
 
 static ALWAYS_INLINE void zones_enter(allot_region_pool *pool) {
-    if (!pool->zone.is_unlocked && UNLIKELY(!zonelock_take(&pool->zone.lock))) {
+    if (UNLIKELY(!zonelock_take(&pool->zone.lock))) {
         zones_repair(&pool->zone);
     }
 }
@@ -63,17 +63,15 @@ static ALWAYS_INLINE void zones_leave(allot_region_pool *pool) {
     if (CONFIG_TINY != 0) {
         ALLOT_ASSERT(pool->zone.page_count > 64 || zone_validate(&pool->zone));
     }
-    if (!pool->zone.is_unlocked) {
-        zonelock_give(&pool->zone.lock);
-    }
+    zonelock_give(&pool->zone.lock);
 }
 
 // ---- Blocks --------------------------------------------------------------------
 
 void *allot_region_pool_malloc(allot_region_pool *pool, size_t size_bytes) {
+    uint32_t class_idx = zone_class_of(&pool->zone, size_bytes);
     zones_enter(pool);
-    uint64_t at = zone_take(&pool->zone, size_bytes);
-    pool->zone.refused_count += at == 0;
+    uint64_t at = zone_take(&pool->zone, class_idx, size_bytes);
     zones_leave(pool);
     if (UNLIKELY(at == 0)) {
         errno = ENOMEM;
@@ -97,15 +95,12 @@ static uint64_t zones_distance(const allot_region_pool *pool, const void *ptr) {
 }
 
 int allot_region_pool_free(allot_region_pool *pool, void *ptr) {
-    if (ptr == NULL) {
+    if (UNLIKELY(ptr == NULL)) {
         return 0;
     }
-    struct zone_block block;
+    uint64_t at = zones_distance(pool, ptr);
     zones_enter(pool);
-    int error = zone_find(&pool->zone, &block, zones_distance(pool, ptr));
-    if (LIKELY(error == 0)) {
-        zone_give(&pool->zone, &block);
-    }
+    int error = zone_give(&pool->zone, at);
     zones_leave(pool);
     return zones_error(error);
 }
@@ -114,14 +109,13 @@ int allot_region_pool_free_sized(allot_region_pool *pool, void *ptr, size_t size
     if (ptr == NULL) {
         return 0;
     }
-    struct zone_block block;
+    uint64_t at = zones_distance(pool, ptr);
+    size_t usable_bytes = 0;
     zones_enter(pool);
-    int error = zone_find(&pool->zone, &block, zones_distance(pool, ptr));
-    if (error == 0 && zone_rounded_bytes(size_bytes) != zone_usable_bytes(&block)) {
-        error = EINVAL;
-    }
-    if (LIKELY(error == 0)) {
-        zone_give(&pool->zone, &block);
+    int error = zone_find(&pool->zone, &usable_bytes, at);
+    if (error == 0) {
+        bool is_right = zone_rounded_bytes(&pool->zone, size_bytes) == usable_bytes;
+        error = is_right ? zone_give(&pool->zone, at) : EINVAL;
     }
     zones_leave(pool);
     return zones_error(error);
@@ -131,13 +125,11 @@ size_t allot_region_pool_usable_size(allot_region_pool *pool, const void *ptr) {
     if (ptr == NULL) {
         return 0;
     }
-    struct zone_block block;
+    size_t usable_bytes = 0;
     zones_enter(pool);
-    int error = zone_find(&pool->zone, &block, zones_distance(pool, ptr));
-    size_t usable_bytes = error == 0 ? zone_usable_bytes(&block) : 0;
+    int error = zone_find(&pool->zone, &usable_bytes, zones_distance(pool, ptr));
     zones_leave(pool);
-    zones_error(error);
-    return usable_bytes;
+    return zones_error(error) == 0 ? usable_bytes : 0;
 }
 
 // ---- Addresses -------------------------------------------------------------------
@@ -173,6 +165,7 @@ bool allot_region_pool_stats(allot_region_pool *pool, struct allot_region_pool_s
         return false;
     }
     zones_enter(pool);
+    zone_drop_empty(&pool->zone);
     zone_read_stats(&pool->zone, stats);
     zones_leave(pool);
     return true;

@@ -1,20 +1,10 @@
 // zone.c - an allocator in memory that several processes map.              layer 6
 #include "range/zone.h"
 
-#include "base/bits.h"
 #include "os/check.h"
 
-#include <errno.h>
 #include <string.h>
 
-// What the map says of a page: a kind, and a number.
-enum {
-    ZONE_FREE = 0,
-    ZONE_INSIDE,  // of a large block
-    ZONE_SLAB,    // the slab
-    ZONE_LARGE,   // how many pages begin here
-    ZONE_NUMBER_BITS = 30,
-};
 #define ZONE_ENTRY(kind, number) ((uint32_t)(kind) << ZONE_NUMBER_BITS | (number))
 
 // The pages of a slab hold its blocks without a rest. Less than 2^15 bytes times less than 2^14:
@@ -42,16 +32,18 @@ static const struct zone_size zone_sizes[ZONE_CLASS_COUNT] = {
 
 // ---- Places ----------------------------------------------------------------------
 
-static uint32_t *zone_map(const struct zone *zone) {
-    return (uint32_t *)(uintptr_t)(zone + 1);
+static uint32_t zone_slab_number(const struct zone *zone, const struct zone_slab *slab) {
+    return (uint32_t)(slab - (const struct zone_slab *)(const void *)zone);
 }
 
-static struct zone_slab *zone_slab(const struct zone *zone, uint32_t idx) {
+// In the order of their making.
+static struct zone_slab *zone_nth_slab(const struct zone *zone, uint32_t idx) {
     return (struct zone_slab *)((uintptr_t)zone + zone->slabs_at) + idx;
 }
 
-static uint32_t zone_idx(const struct zone *zone, const struct zone_slab *slab) {
-    return (uint32_t)(slab - zone_slab(zone, 0));
+static bool zone_is_slab_number(const struct zone *zone, uint32_t number) {
+    uint64_t first = zone->slabs_at / sizeof(struct zone_slab);
+    return number >= first && number - first < zone->slab_carved_count;
 }
 
 static uint32_t zone_kind(uint32_t entry) {
@@ -59,20 +51,15 @@ static uint32_t zone_kind(uint32_t entry) {
 }
 
 static uint32_t zone_number(uint32_t entry) {
-    return entry & ZONE_PAGES_MAX;
+    return entry & ((1u << ZONE_NUMBER_BITS) - 1);
 }
 
 static uint64_t zone_page_at(const struct zone *zone, uint32_t page) {
     return zone->pages_at + ((uint64_t)page << ZONE_PAGE_LOG2);
 }
 
-static uint32_t zone_class_of(size_t size_bytes) {
-    size_t last = size_bytes - (size_bytes > 0);
-    if (last < 64) {
-        return (uint32_t)(last / 16);
-    }
-    unsigned log2 = bits_log2(last);  // four classes to a power of two
-    return 4 * (log2 - 5) + ((uint32_t)(last >> (log2 - 2)) & 3);
+static uint32_t zone_page_of(const struct zone *zone, uint64_t at) {
+    return (uint32_t)((at - zone->pages_at) >> ZONE_PAGE_LOG2);
 }
 
 // As many as the worst case needs, every second page free, in trees that were just made anew.
@@ -114,24 +101,8 @@ static bool zone_fit(struct zone *zone, uint64_t size_bytes) {
 
 static void zone_link(struct zone *zone, struct zone_slab *slab) {
     struct zone_class *class = &zone->classes[slab->class_idx];
-    uint32_t idx = zone_idx(zone, slab);
     slab->next = class->first;
-    slab->previous = ZONE_NO_SLAB;
-    if (class->first != ZONE_NO_SLAB) {
-        zone_slab(zone, class->first)->previous = idx;
-    }
-    class->first = idx;
-}
-
-static void zone_unlink(struct zone *zone, const struct zone_slab *slab) {
-    if (slab->previous == ZONE_NO_SLAB) {
-        zone->classes[slab->class_idx].first = slab->next;
-    } else {
-        zone_slab(zone, slab->previous)->next = slab->next;
-    }
-    if (slab->next != ZONE_NO_SLAB) {
-        zone_slab(zone, slab->next)->previous = slab->previous;
-    }
+    class->first = zone_slab_number(zone, slab);
 }
 
 static uint32_t zone_count_free(const struct zone_slab *slab) {
@@ -144,10 +115,11 @@ static uint32_t zone_count_free(const struct zone_slab *slab) {
 
 // Whether the map's entry of a page is the first one of a slab.
 static bool zone_begins_slab(const struct zone *zone, uint32_t page) {
-    uint32_t idx = zone_number(zone_map(zone)[page]);
-    const struct zone_slab *slab = zone_slab(zone, idx);
-    return idx < zone->slab_carved_count && slab->first_page == page && slab->page_count > 0 &&
-           slab->page_count <= zone->page_carved_count - page && slab->class_idx < ZONE_CLASS_COUNT;
+    uint32_t number = zone_number(zone_map(zone)[page]);
+    const struct zone_slab *slab = zone_slab(zone, number);
+    return zone_is_slab_number(zone, number) && slab->at == zone_page_at(zone, page) &&
+           slab->page_count > 0 && slab->page_count <= zone->page_carved_count - page &&
+           slab->class_idx < ZONE_CLASS_COUNT;
 }
 
 // How many pages belong together from this one on; 0: it is left over from an operation that
@@ -167,7 +139,7 @@ static void zone_adopt_slab(struct zone *zone, struct zone_slab *slab) {
     slab->is_used = true;
     slab->free_count = (uint16_t)zone_count_free(slab);
     class->taken_count += slab->block_count - slab->free_count;
-    class->empty_count += slab->free_count == slab->block_count;
+    zone->empty_count += slab->free_count == slab->block_count;
     if (slab->free_count > 0) {
         zone_link(zone, slab);
     }
@@ -202,8 +174,10 @@ static uint32_t zone_adopt(struct zone *zone, uint32_t page) {
         zone->large_pages += count;
         zone->large_taken_count++;
     }
-    for (uint32_t i = 1; i < count; i++) {
-        map[page + i] = rest;
+    for (uint32_t i = page + 1; i < page + count; i++) {
+        if (map[i] != rest) {
+            map[i] = rest;
+        }
     }
     range_take_at(&zone->range, page, count);
     return count;
@@ -212,10 +186,10 @@ static uint32_t zone_adopt(struct zone *zone, uint32_t page) {
 static void zone_list_free_slabs(struct zone *zone) {
     zone->slab_free_first = ZONE_NO_SLAB;
     for (uint32_t idx = zone->slab_carved_count; idx-- > 0;) {
-        struct zone_slab *slab = zone_slab(zone, idx);
+        struct zone_slab *slab = zone_nth_slab(zone, idx);
         if (!slab->is_used) {
             slab->next = zone->slab_free_first;
-            zone->slab_free_first = idx;
+            zone->slab_free_first = zone_slab_number(zone, slab);
         }
     }
 }
@@ -225,13 +199,13 @@ void zone_rebuild(struct zone *zone) {
     for (uint32_t i = 0; i < ZONE_CLASS_COUNT; i++) {
         struct zone_class *class = &zone->classes[i];
         class->first = ZONE_NO_SLAB;
-        class->empty_count = 0;
         class->taken_count = class->given_count;
     }
+    zone->empty_count = 0;
     zone->large_pages = 0;
     zone->large_taken_count = zone->large_given_count;
     for (uint32_t i = 0; i < zone->slab_carved_count; i++) {
-        zone_slab(zone, i)->is_used = false;
+        zone_nth_slab(zone, i)->is_used = false;
     }
     for (uint32_t page = 0; page < zone->page_carved_count;) {
         page += zone_adopt(zone, page);
@@ -239,12 +213,21 @@ void zone_rebuild(struct zone *zone) {
     zone_list_free_slabs(zone);
 }
 
-bool zone_init(struct zone *zone, size_t size_bytes, bool is_unlocked) {
-    struct zone made = {.size_bytes = size_bytes, .is_unlocked = is_unlocked};
+static void zone_fill_classes(struct zone *zone) {
+    uint8_t class_idx = 0;
+    for (size_t i = 0; i < sizeof(zone->class_by_size); i++) {
+        class_idx += i * ZONE_SIZE_STEP_BYTES > zone_sizes[class_idx].block_bytes;
+        zone->class_by_size[i] = class_idx;
+    }
+}
+
+bool zone_init(struct zone *zone, size_t size_bytes) {
+    struct zone made = {.size_bytes = size_bytes};
     if (size_bytes < sizeof(made) || !zone_fit(&made, size_bytes)) {
         return false;
     }
     made.version = ZONE_VERSION;
+    zone_fill_classes(&made);
     memcpy(zone, &made, sizeof(made));
     zone_rebuild(zone);
     atomic_store_explicit(&zone->magic, ZONE_MAGIC, memory_order_release);
@@ -284,48 +267,62 @@ static void zone_give_pages(struct zone *zone, uint32_t page, uint32_t count) {
 }
 
 static void zone_drop_slab(struct zone *zone, struct zone_slab *slab) {
-    zone_unlink(zone, slab);
-    zone->classes[slab->class_idx].empty_count--;
     slab->is_used = false;
     slab->next = zone->slab_free_first;
-    zone->slab_free_first = zone_idx(zone, slab);
-    zone_give_pages(zone, slab->first_page, slab->page_count);
+    zone->slab_free_first = zone_slab_number(zone, slab);
+    zone->empty_count--;
+    zone_give_pages(zone, zone_page_of(zone, slab->at), slab->page_count);
 }
 
-// All of which no block is live. Returns whether there were any.
-static bool zone_drop_empty(struct zone *zone) {
-    bool has_dropped = false;
-    for (uint32_t i = 0; i < ZONE_CLASS_COUNT; i++) {
-        const struct zone_class *class = &zone->classes[i];
-        uint32_t idx = class->first;
-        while (class->empty_count > 0 && idx != ZONE_NO_SLAB) {
-            struct zone_slab *slab = zone_slab(zone, idx);
-            idx = slab->next;
+void zone_drop_empty(struct zone *zone) {
+    for (uint32_t i = 0; i < ZONE_CLASS_COUNT && zone->empty_count > 0; i++) {
+        uint32_t *link = &zone->classes[i].first;
+        while (*link != ZONE_NO_SLAB) {
+            struct zone_slab *slab = zone_slab(zone, *link);
             if (slab->free_count == slab->block_count) {
+                *link = slab->next;
                 zone_drop_slab(zone, slab);
-                has_dropped = true;
+            } else {
+                link = &slab->next;
             }
         }
     }
-    return has_dropped;
+}
+
+// Whether a search for empty slabs finds enough of them to be worth its while.
+static bool zone_has_many_empty(const struct zone *zone) {
+    return zone->empty_count > zone->slab_carved_count / 16;
+}
+
+static int zone_try_pages(struct zone *zone, uint64_t *page, uint64_t count) {
+    int error = range_take(&zone->range, page, count, 1);
+    if (UNLIKELY(error == ENOMEM)) {
+        zone_rebuild(zone);
+        error = range_take(&zone->range, page, count, 1);
+    }
+    return error;
 }
 
 static bool zone_take_pages(struct zone *zone, uint32_t *page, uint64_t count) {
     uint64_t first = 0;
-    int error = range_take(&zone->range, &first, count, 1);
-    if (UNLIKELY(error == ENOMEM)) {
-        zone_rebuild(zone);
-        error = range_take(&zone->range, &first, count, 1);
+    int error = zone_try_pages(zone, &first, count);
+    bool is_fresh = error == 0 && first + count > zone->page_carved_count;
+    if (is_fresh ? zone_has_many_empty(zone) : error != 0 && zone->empty_count > 0) {
+        // What was in use before is resident. Nothing else was free: the pages join it again.
+        if (is_fresh) {
+            range_give(&zone->range, first, count);
+        }
+        zone_drop_empty(zone);
+        error = zone_try_pages(zone, &first, count);
     }
     *page = (uint32_t)first;
     return error == 0;
 }
 
-static uint64_t zone_take_large(struct zone *zone, size_t size_bytes) {
+static COLD uint64_t zone_take_large(struct zone *zone, size_t size_bytes) {
     uint64_t count = ((uint64_t)size_bytes - 1) / ZONE_PAGE_BYTES + 1;
     uint32_t page;
-    if (!zone_take_pages(zone, &page, count) &&
-        !(zone_drop_empty(zone) && zone_take_pages(zone, &page, count))) {
+    if (!zone_take_pages(zone, &page, count)) {
         return 0;
     }
     zone_mark(zone, page, (uint32_t)count, ZONE_ENTRY(ZONE_LARGE, (uint32_t)count),
@@ -338,22 +335,25 @@ static uint64_t zone_take_large(struct zone *zone, size_t size_bytes) {
 // ---- Slabs -----------------------------------------------------------------------
 
 static struct zone_slab *zone_take_record(struct zone *zone) {
-    uint32_t idx = zone->slab_free_first;
-    if (idx == ZONE_NO_SLAB) {
-        return zone_slab(zone, zone->slab_carved_count++);
+    if (zone->slab_free_first == ZONE_NO_SLAB) {
+        return zone_nth_slab(zone, zone->slab_carved_count++);
     }
-    zone->slab_free_first = zone_slab(zone, idx)->next;
-    return zone_slab(zone, idx);
+    struct zone_slab *slab = zone_slab(zone, zone->slab_free_first);
+    zone->slab_free_first = slab->next;
+    return slab;
 }
 
-static void zone_fill_slab(struct zone_slab *slab, uint32_t class_idx, uint32_t page,
+static void zone_fill_slab(struct zone_slab *slab, uint32_t class_idx, uint64_t at,
                            uint32_t page_count) {
-    uint32_t count = page_count * ZONE_PAGE_BYTES / zone_sizes[class_idx].block_bytes;
-    *slab = (struct zone_slab){.first_page = page,
-                               .page_count = page_count,
+    const struct zone_size *size = &zone_sizes[class_idx];
+    uint32_t count = page_count * ZONE_PAGE_BYTES / size->block_bytes;
+    *slab = (struct zone_slab){.at = at,
+                               .reciprocal = size->reciprocal,
+                               .block_bytes = size->block_bytes,
                                .block_count = (uint16_t)count,
                                .free_count = (uint16_t)count,
                                .class_idx = (uint8_t)class_idx,
+                               .page_count = (uint8_t)page_count,
                                .is_used = true};
     for (uint32_t i = 0; i < count; i++) {
         slab->bits[i / 64] |= UINT64_C(1) << i % 64;
@@ -368,9 +368,6 @@ static bool zone_take_slab_pages(struct zone *zone, uint32_t class_idx, uint32_t
     if (zone_take_pages(zone, page, *count)) {
         return true;
     }
-    if (zone_drop_empty(zone) && zone_take_pages(zone, page, *count)) {
-        return true;
-    }
     *count = (size->block_bytes - 1u) / ZONE_PAGE_BYTES + 1;
     return zone_take_pages(zone, page, *count);
 }
@@ -381,101 +378,65 @@ static COLD bool zone_add_slab(struct zone *zone, uint32_t class_idx) {
         return false;
     }
     struct zone_slab *slab = zone_take_record(zone);
-    zone_fill_slab(slab, class_idx, page, count);
-    uint32_t entry = ZONE_ENTRY(ZONE_SLAB, zone_idx(zone, slab));
+    zone_fill_slab(slab, class_idx, zone_page_at(zone, page), count);
+    uint32_t entry = ZONE_ENTRY(ZONE_SLAB, zone_slab_number(zone, slab));
     zone_mark(zone, page, count, entry, entry);
     zone_link(zone, slab);
-    zone->classes[class_idx].empty_count++;
+    zone->empty_count++;
     return true;
 }
 
 // ---- Blocks ----------------------------------------------------------------------
 
-uint64_t zone_take(struct zone *zone, size_t size_bytes) {
-    if (UNLIKELY(size_bytes > ZONE_SMALL_MAX_BYTES)) {
-        return zone_take_large(zone, size_bytes);
+COLD uint64_t zone_take_slow(struct zone *zone, uint32_t class_idx, size_t size_bytes) {
+    uint64_t at = 0;
+    if (class_idx == ZONE_CLASS_LARGE) {
+        at = zone_take_large(zone, size_bytes);
+    } else if (zone_add_slab(zone, class_idx)) {
+        struct zone_class *class = &zone->classes[class_idx];
+        at = zone_take_from(zone, class, zone_slab(zone, class->first));
     }
-    uint32_t class_idx = zone_class_of(size_bytes);
-    struct zone_class *class = &zone->classes[class_idx];
-    if (UNLIKELY(class->first == ZONE_NO_SLAB) && !zone_add_slab(zone, class_idx)) {
-        return 0;
-    }
-    struct zone_slab *slab = zone_slab(zone, class->first);
-    uint64_t *word = slab->bits;
-    while (*word == 0) {  // [Z3] there is a bit
-        word++;
-    }
-    uint32_t index = (uint32_t)(word - slab->bits) * 64 + bits_lowest(*word);
-    *word &= *word - 1;
-    class->empty_count -= slab->free_count == slab->block_count;
-    class->taken_count++;
-    if (UNLIKELY(--slab->free_count == 0)) {
-        zone_unlink(zone, slab);
-    }
-    return zone_page_at(zone, slab->first_page) +
-           (uint64_t)index * zone_sizes[class_idx].block_bytes;
+    zone->refused_count += at == 0;
+    return at;
 }
 
-// In a slab. EDOM, or EALREADY.
-static int zone_find_small(struct zone_block *block, uint64_t inside_bytes) {
-    const struct zone_slab *slab = block->slab;
-    const struct zone_size *size = &zone_sizes[slab->class_idx];
-    block->index = (uint32_t)(inside_bytes * size->reciprocal >> 32);
-    if (UNLIKELY(block->index * size->block_bytes != inside_bytes ||
-                 block->index >= slab->block_count)) {
-        return EDOM;
+// Which block of pages begins at a position.
+static int zone_find_large(const struct zone *zone, uint64_t at, uint32_t entry) {
+    if (at - zone->pages_at >= (uint64_t)zone->page_count << ZONE_PAGE_LOG2) {
+        return ERANGE;
     }
-    return (slab->bits[block->index / 64] >> block->index % 64 & 1) != 0 ? EALREADY : 0;
-}
-
-int zone_find(const struct zone *zone, struct zone_block *block, uint64_t at) {
-    uint64_t place = at - zone->pages_at;
-    if (UNLIKELY(place >= (uint64_t)zone->page_carved_count << ZONE_PAGE_LOG2)) {
-        return place < (uint64_t)zone->page_count << ZONE_PAGE_LOG2 ? EALREADY : ERANGE;
-    }
-    uint32_t page = (uint32_t)(place >> ZONE_PAGE_LOG2), entry = zone_map(zone)[page];
-    if (LIKELY(zone_kind(entry) == ZONE_SLAB)) {
-        block->slab = zone_slab(zone, zone_number(entry));
-        return zone_find_small(block,
-                               place - ((uint64_t)block->slab->first_page << ZONE_PAGE_LOG2));
-    }
-    block->slab = NULL;
-    block->index = page;
-    block->page_count = zone_number(entry);
     if (entry == ZONE_FREE) {
         return EALREADY;
     }
-    return zone_kind(entry) == ZONE_LARGE && place % ZONE_PAGE_BYTES == 0 ? 0 : EDOM;
+    return zone_kind(entry) == ZONE_LARGE && at % ZONE_PAGE_BYTES == 0 ? 0 : EDOM;
 }
 
-size_t zone_usable_bytes(const struct zone_block *block) {
-    return block->slab != NULL ? zone_sizes[block->slab->class_idx].block_bytes
-                               : (size_t)block->page_count << ZONE_PAGE_LOG2;
+int zone_find(const struct zone *zone, size_t *usable_bytes, uint64_t at) {
+    uint32_t entry = zone_entry(zone, at), index;
+    if (zone_kind(entry) != ZONE_SLAB) {
+        *usable_bytes = (size_t)zone_number(entry) << ZONE_PAGE_LOG2;
+        return zone_find_large(zone, at, entry);
+    }
+    const struct zone_slab *slab = zone_slab(zone, zone_number(entry));
+    *usable_bytes = slab->block_bytes;
+    return zone_find_in_slab(slab, &index, at);
 }
 
-size_t zone_rounded_bytes(size_t size_bytes) {
-    return size_bytes <= ZONE_SMALL_MAX_BYTES ? zone_sizes[zone_class_of(size_bytes)].block_bytes
-                                              : bits_round_up(size_bytes, ZONE_PAGE_BYTES);
+size_t zone_rounded_bytes(const struct zone *zone, size_t size_bytes) {
+    return size_bytes <= ZONE_SMALL_MAX_BYTES
+               ? zone_sizes[zone_class_of(zone, size_bytes)].block_bytes
+               : bits_round_up(size_bytes, ZONE_PAGE_BYTES);
 }
 
-void zone_give(struct zone *zone, const struct zone_block *block) {
-    struct zone_slab *slab = block->slab;
-    if (UNLIKELY(slab == NULL)) {
-        zone->large_pages -= block->page_count;
+COLD int zone_give_slow(struct zone *zone, uint64_t at) {
+    uint32_t entry = zone_entry(zone, at);
+    int error = zone_find_large(zone, at, entry);
+    if (error == 0) {
+        zone->large_pages -= zone_number(entry);
         zone->large_given_count++;
-        zone_give_pages(zone, block->index, block->page_count);
-        return;
+        zone_give_pages(zone, zone_page_of(zone, at), zone_number(entry));
     }
-    struct zone_class *class = &zone->classes[slab->class_idx];
-    slab->bits[block->index / 64] |= UINT64_C(1) << block->index % 64;
-    class->given_count++;
-    if (UNLIKELY(slab->free_count++ == 0)) {
-        zone_link(zone, slab);
-    }
-    // One empty slab stays, so that a block that comes and goes does not make it each time.
-    if (UNLIKELY(slab->free_count == slab->block_count) && class->empty_count++ > 0) {
-        zone_drop_slab(zone, slab);
-    }
+    return error;
 }
 
 // ---- Looking ---------------------------------------------------------------------
@@ -489,29 +450,26 @@ static bool zone_find_live(const struct zone_slab *slab, uint32_t *index) {
 }
 
 bool zone_find_next(const struct zone *zone, uint64_t *at, size_t *usable_bytes) {
-    uint64_t from = *at > zone->pages_at ? *at - zone->pages_at : 0, page = from >> ZONE_PAGE_LOG2;
-    for (; page < zone->page_carved_count; page++) {
+    uint64_t from = *at > zone->pages_at ? *at : zone->pages_at;
+    for (uint32_t page = zone_page_of(zone, from); page < zone->page_carved_count; page++) {
         uint32_t entry = zone_map(zone)[page];
-        uint64_t page_from = page << ZONE_PAGE_LOG2;
-        if (zone_kind(entry) == ZONE_LARGE && page_from >= from) {
-            *at = zone->pages_at + page_from;
+        uint64_t page_at = zone_page_at(zone, page);
+        if (zone_kind(entry) == ZONE_LARGE && page_at >= from) {
+            *at = page_at;
             *usable_bytes = (size_t)zone_number(entry) << ZONE_PAGE_LOG2;
             return true;
         }
-        if (zone_kind(entry) != ZONE_SLAB) {
-            continue;
+        if (zone_kind(entry) == ZONE_SLAB) {
+            const struct zone_slab *slab = zone_slab(zone, zone_number(entry));
+            uint64_t inside = from > slab->at ? from - slab->at : 0;
+            uint32_t index = (uint32_t)((inside + slab->block_bytes - 1) / slab->block_bytes);
+            if (zone_find_live(slab, &index)) {
+                *at = slab->at + index * slab->block_bytes;
+                *usable_bytes = slab->block_bytes;
+                return true;
+            }
+            page = zone_page_of(zone, slab->at) + slab->page_count - 1;
         }
-        const struct zone_slab *slab = zone_slab(zone, zone_number(entry));
-        size_t block_bytes = zone_sizes[slab->class_idx].block_bytes;
-        uint64_t first = (uint64_t)slab->first_page << ZONE_PAGE_LOG2;
-        uint64_t inside = (from > page_from ? from : page_from) - first;
-        uint32_t index = (uint32_t)((inside + block_bytes - 1) / block_bytes);
-        if (zone_find_live(slab, &index)) {
-            *at = zone->pages_at + first + index * block_bytes;
-            *usable_bytes = block_bytes;
-            return true;
-        }
-        page = slab->first_page + slab->page_count - 1;
     }
     return false;
 }
@@ -538,17 +496,15 @@ void zone_read_stats(const struct zone *zone, struct allot_region_pool_stats *st
     stats->live_blocks = stats->malloc_count - stats->free_count;
 }
 
-static bool zone_is_slab_right(const struct zone *zone, const struct zone_slab *slab) {
+static bool zone_is_slab_right(const struct zone_slab *slab) {
     for (uint32_t i = slab->block_count; i < ZONE_SLAB_WORDS * 64; i++) {
         if ((slab->bits[i / 64] >> i % 64 & 1) != 0) {
-            return false;  // [Z3]
+            return false;
         }
     }
-    bool is_linked = slab->previous != ZONE_NO_SLAB
-                         ? zone_slab(zone, slab->previous)->next == zone_idx(zone, slab)
-                         : zone->classes[slab->class_idx].first == zone_idx(zone, slab);
     return slab->is_used && slab->free_count == zone_count_free(slab) &&
-           (slab->free_count == 0 || is_linked);  // [Z3] [Z4]
+           slab->block_bytes == zone_sizes[slab->class_idx].block_bytes &&
+           slab->reciprocal == zone_sizes[slab->class_idx].reciprocal;
 }
 
 // Checks what begins at a page that is not free; returns its pages, or 0. [Z1] [Z2]
@@ -561,32 +517,43 @@ static uint32_t zone_validate_run(const struct zone *zone, uint32_t page) {
         is_right = map[page + i] == (is_slab ? map[page] : ZONE_ENTRY(ZONE_INSIDE, 0));
     }
     if (is_right && is_slab) {
-        is_right = zone_is_slab_right(zone, zone_slab(zone, zone_number(map[page])));
+        is_right = zone_is_slab_right(zone_slab(zone, zone_number(map[page])));  // [Z3]
     }
     return is_right ? count : 0;
 }
 
-// [Z4] [Z5]: the lists have as many as there are.
-static bool zone_are_lists_right(const struct zone *zone) {
-    uint32_t listed = 0, used = 0, partial = 0, empty = 0;
-    for (uint32_t i = 0; i < ZONE_CLASS_COUNT; i++) {
-        uint32_t idx = zone->classes[i].first;
-        for (; idx < zone->slab_carved_count && partial <= zone->slab_carved_count; partial++) {
-            const struct zone_slab *slab = zone_slab(zone, idx);
-            empty += slab->free_count == slab->block_count;
-            idx = slab->class_idx == i && slab->free_count > 0 ? slab->next : 0;
+// How many records a list has that are as said; more than there are if it is wrong.
+static uint32_t zone_count_listed(const struct zone *zone, uint32_t number, bool is_used,
+                                  uint32_t class_idx) {
+    uint32_t count = 0;
+    while (number != ZONE_NO_SLAB && count <= zone->slab_carved_count) {
+        const struct zone_slab *slab = zone_slab(zone, number);
+        bool is_right = zone_is_slab_number(zone, number) && slab->is_used == is_used &&
+                        (!is_used || (slab->class_idx == class_idx && slab->free_count > 0));
+        if (!is_right) {
+            return UINT32_MAX / 2;
         }
-        empty -= zone->classes[i].empty_count;
+        number = slab->next;
+        count++;
+    }
+    return count;
+}
+
+// [Z4] [Z5]
+static bool zone_are_lists_right(const struct zone *zone) {
+    uint32_t unused = zone_count_listed(zone, zone->slab_free_first, false, 0);
+    uint64_t listed = 0, empty = 0, partial = 0, used = 0;
+    for (uint32_t i = 0; i < ZONE_CLASS_COUNT; i++) {
+        listed += zone_count_listed(zone, zone->classes[i].first, true, i);
     }
     for (uint32_t i = 0; i < zone->slab_carved_count; i++) {
-        used += zone_slab(zone, i)->is_used;
-        partial -= zone_slab(zone, i)->is_used && zone_slab(zone, i)->free_count > 0;
+        const struct zone_slab *slab = zone_nth_slab(zone, i);
+        used += slab->is_used;
+        partial += slab->is_used && slab->free_count > 0;
+        empty += slab->is_used && slab->free_count == slab->block_count;
     }
-    uint32_t idx = zone->slab_free_first;
-    for (; idx < zone->slab_carved_count && listed <= zone->slab_carved_count; listed++) {
-        idx = zone_slab(zone, idx)->is_used ? 0 : zone_slab(zone, idx)->next;
-    }
-    return partial == 0 && empty == 0 && listed + used == zone->slab_carved_count;
+    return listed == partial && empty == zone->empty_count &&
+           unused + used == zone->slab_carved_count;
 }
 
 bool zone_validate(const struct zone *zone) {
