@@ -752,8 +752,8 @@ ALLOT_API void allot_region_pool_destroy(allot_region_pool *pool);
 /// allot_region_pool_create.
 /// Cost: constant, now and then logarithmic in the number of free runs of pages. Where a
 /// process was killed in a call, once proportional to the pages ever in use.
-ALLOT_API void *allot_region_pool_malloc(allot_region_pool *pool, size_t size_bytes)
-    ALLOT_ALLOCATES ALLOT_SIZED(2);
+ALLOT_API void *allot_region_pool_malloc(allot_region_pool *pool, size_t size_bytes) ALLOT_ALLOCATES
+    ALLOT_SIZED(2);
 
 /// Allocate an array of `count` elements of `size_bytes` each, all bits zero.
 ///
@@ -764,8 +764,8 @@ ALLOT_API void *allot_region_pool_malloc(allot_region_pool *pool, size_t size_by
 /// Returns the block. NULL with errno = ENOMEM if there is no room or the product
 /// overflows; nothing has changed.
 /// Threads: as allot_region_pool_malloc. Signals: no. Cost: its own, and clearing.
-ALLOT_API void *allot_region_pool_calloc(allot_region_pool *pool, size_t count, size_t size_bytes)
-    ALLOT_ALLOCATES ALLOT_SIZED(2, 3);
+ALLOT_API void *allot_region_pool_calloc(allot_region_pool *pool, size_t count,
+                                         size_t size_bytes) ALLOT_ALLOCATES ALLOT_SIZED(2, 3);
 
 /// Free a block, whichever process allocated it.
 ///
@@ -840,12 +840,12 @@ ALLOT_API void *allot_region_pool_root(const allot_region_pool *pool);
 /// Figures of one pool, exact at the time of the call. Current values unless marked total;
 /// totals never fall, except that a repair counts anew what is live.
 struct allot_region_pool_stats {
-    size_t size_bytes;       ///< in: sizeof(struct allot_region_pool_stats). Set by the caller
-    uint64_t region_bytes;   ///< of the region
-    uint64_t own_bytes;      ///< of it that cannot hold blocks: records, less than a page at the end
-    uint64_t live_bytes;     ///< in blocks, usable sizes
-    uint64_t live_blocks;    ///< blocks
-    uint64_t free_bytes;     ///< in free pages; free blocks between others are not counted
+    size_t size_bytes;      ///< in: sizeof(struct allot_region_pool_stats). Set by the caller
+    uint64_t region_bytes;  ///< of the region
+    uint64_t own_bytes;     ///< of it that cannot hold blocks: records, less than a page at the end
+    uint64_t live_bytes;    ///< in blocks, usable sizes
+    uint64_t live_blocks;   ///< blocks
+    uint64_t free_bytes;    ///< in free pages; free blocks between others are not counted
     uint64_t largest_bytes;  ///< the largest block that free pages could give
     uint64_t malloc_count;   ///< total blocks allocated
     uint64_t free_count;     ///< total blocks freed

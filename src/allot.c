@@ -10,6 +10,7 @@
 #include "base/fmt.c"
 #include "os/os_linux.c"
 #include "os/lock.c"
+#include "os/robust.c"
 #include "os/pressure.c"
 #include "os/check.c"
 #include "os/next.c"

@@ -77,24 +77,6 @@ bool os_is_single_threaded(void);
 void os_wait(void *word, uint32_t value);
 void os_wake_one(void *word);
 
-// The same for a word that several processes map; waits `ms` at most.
-void os_wait_shared(void *word, uint32_t value, uint32_t ms);
-void os_wake_shared(void *word);
-
-// How the kernel can learn which lock the calling thread is about to take or give. When
-// a thread ends, however, and `*pending` is the lock's address less `distance` and the
-// lock's word `owner`, the word becomes OS_OWNER_DIED and a waiting thread is woken.
-struct os_robust {
-    void **pending;
-    intptr_t distance;
-    uint32_t owner;  // not 0; other threads of the system have others
-};
-enum { OS_OWNER_MASK = 0x3fffffff };
-#define OS_OWNER_DIED UINT32_C(0xc0000000)
-
-// Fills it for the calling thread. In the child of a fork it is another one.
-void os_find_robust(struct os_robust *robust);
-
 void os_write(int fd, const char *text, size_t length);
 int os_duplicate(int fd);  // above the standard ones; -1 if not possible
 // Reads a part of a file. Returns the bytes that were read, and ends the text with

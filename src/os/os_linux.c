@@ -32,14 +32,7 @@
 #endif
 
 // The kernel's interface; its headers are not everywhere beside libc's.
-enum {
-    OS_FUTEX_WAIT = 0,
-    OS_FUTEX_WAKE = 1,
-    OS_FUTEX_WAIT_PRIVATE = 0 | 128,
-    OS_FUTEX_WAKE_PRIVATE = 1 | 128,
-};
-// In the word of a lock: the kernel wakes somebody when the owner has died.
-#define OS_FUTEX_WAITERS UINT32_C(0x80000000)
+enum { OS_FUTEX_WAIT_PRIVATE = 0 | 128, OS_FUTEX_WAKE_PRIVATE = 1 | 128 };
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
@@ -258,40 +251,6 @@ void os_wait(void *word, uint32_t value) {
 
 void os_wake_one(void *word) {
     OS_CALL(SYS_futex, (long)word, OS_FUTEX_WAKE_PRIVATE, 1);
-}
-
-void os_wait_shared(void *word, uint32_t value, uint32_t ms) {
-    struct timespec span = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
-    OS_CALL(SYS_futex, (long)word, OS_FUTEX_WAIT, value, (long)&span);
-}
-
-void os_wake_shared(void *word) {
-    OS_CALL(SYS_futex, (long)word, OS_FUTEX_WAKE, 1);
-}
-
-// What set_robust_list(2) is told: locks that a thread holds, their distance from the
-// links, and one that it is about to take or give.
-struct os_robust_list {
-    void *first;
-    long distance;
-    void *pending;
-};
-
-// For threads whose libc has registered none, as musl's until it needs one.
-static THREAD_LOCAL struct os_robust_list os_robust_own;
-
-void os_find_robust(struct os_robust *robust) {
-    struct os_robust_list *list = NULL;
-    size_t size_bytes = 0;
-    OS_CALL(SYS_get_robust_list, 0, (long)&list, (long)&size_bytes);
-    if (list == NULL) {
-        list = &os_robust_own;
-        list->first = &list->first;
-        OS_CALL(SYS_set_robust_list, (long)list, sizeof *list);
-    }
-    robust->pending = &list->pending;
-    robust->distance = list->distance;
-    robust->owner = (uint32_t)OS_CALL(SYS_gettid) | OS_FUTEX_WAITERS;
 }
 
 // ---- Text

@@ -62,12 +62,13 @@ static uint32_t zone_page_of(const struct zone *zone, uint64_t at) {
     return (uint32_t)((at - zone->pages_at) >> ZONE_PAGE_LOG2);
 }
 
-// As many as the worst case needs, every second page free, in trees that were just made anew.
+// As many as the worst case needs, every second page free, in trees that were just made anew:
+// two thirds full, and some more, which range.c keeps for its next step.
 static uint32_t zone_nodes_for(uint32_t page_count) {
     if (page_count <= 2 * (TREE_LEAF_MAX - 2)) {
         return RANGE_NODES_MIN;
     }
-    return 16 + (uint32_t)((uint64_t)page_count * 2 / TREE_LEAF_MAX);
+    return 24 + page_count / (TREE_LEAF_MAX - 1) * 2;
 }
 
 // Where everything lies if there are so many pages; returns the end of the last.
@@ -179,7 +180,9 @@ static uint32_t zone_adopt(struct zone *zone, uint32_t page) {
             map[i] = rest;
         }
     }
-    range_take_at(&zone->range, page, count);
+    int error = range_take_at(&zone->range, page, count);
+    ALLOT_ASSERT(error == 0);  // zone_nodes_for
+    (void)error;
     return count;
 }
 

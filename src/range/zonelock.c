@@ -6,26 +6,26 @@ enum {
     ZONELOCK_WAIT_MS = 1,
 };
 
-THREAD_LOCAL struct os_robust zonelock_self;
+THREAD_LOCAL struct robust zonelock_self;
 
 bool zonelock_take_slow(struct zonelock *lock) {
     if (zonelock_self.owner == 0) {
-        os_find_robust(&zonelock_self);
+        robust_find(&zonelock_self);
     }
     zonelock_tell((char *)lock - zonelock_self.distance);
     atomic_signal_fence(memory_order_seq_cst);
     bool has_slept = false;
     uint32_t seen = atomic_load_explicit(&lock->word, memory_order_relaxed);
     for (unsigned turn = 0;
-         (seen & OS_OWNER_MASK) != 0 ||
+         (seen & ROBUST_OWNER_MASK) != 0 ||
          !atomic_compare_exchange_strong_explicit(&lock->word, &seen, zonelock_self.owner,
                                                   memory_order_acquire, memory_order_relaxed);
          turn++) {
         if (turn < ZONELOCK_SPIN_COUNT) {
             COMPILER_PAUSE();
-        } else if ((seen & OS_OWNER_MASK) != 0) {
+        } else if ((seen & ROBUST_OWNER_MASK) != 0) {
             atomic_store_explicit(&lock->is_awaited, 1, memory_order_relaxed);
-            os_wait_shared(&lock->word, seen, ZONELOCK_WAIT_MS);
+            robust_wait(&lock->word, seen, ZONELOCK_WAIT_MS);
             has_slept = true;
         }
         seen = atomic_load_explicit(&lock->word, memory_order_relaxed);
@@ -38,7 +38,7 @@ bool zonelock_take_slow(struct zonelock *lock) {
 
 COLD void zonelock_wake(struct zonelock *lock) {
     atomic_store_explicit(&lock->is_awaited, 0, memory_order_relaxed);
-    os_wake_shared(&lock->word);
+    robust_wake_one(&lock->word);
 }
 
 void zonelock_forget(void) {

@@ -1,8 +1,8 @@
 // zonelock.h - a lock in memory that several processes map.                layer 6
 //
-// 0 free, a thread's number held, OS_OWNER_DIED its holder has died. While a thread
+// 0 free, a thread's number held, ROBUST_OWNER_DIED its holder has died. While a thread
 // takes or gives a lock the kernel knows which, by the list that libc registers for
-// robust mutexes (os_find_robust), and marks it if the thread ends in between,
+// robust mutexes (robust_find), and marks it if the thread ends in between,
 // however that may be.
 //
 // Giving is one store: an exchange would cost as much as the allocation that it ends.
@@ -12,10 +12,11 @@
 #define ALLOT_RANGE_ZONELOCK_H
 
 #include "base/compiler.h"
-#include "os/os.h"
+#include "os/robust.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 // All zero: free.
@@ -25,7 +26,7 @@ struct zonelock {
 };
 
 // owner 0: not known yet.
-extern THREAD_LOCAL struct os_robust zonelock_self;
+extern THREAD_LOCAL struct robust zonelock_self;
 
 bool zonelock_take_slow(struct zonelock *lock);
 void zonelock_wake(struct zonelock *lock);

@@ -273,24 +273,6 @@ void os_wake_one(void *word) {
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
-void os_wait_shared(void *word, uint32_t value, uint32_t ms) {
-    struct timespec span = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
-    syscall(SYS_futex, word, FUTEX_WAIT, value, &span, NULL, 0);
-}
-
-void os_wake_shared(void *word) {
-    syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
-}
-
-void os_find_robust(struct os_robust *robust) {
-    struct robust_list_head *list = NULL;
-    size_t size_bytes = 0;
-    syscall(SYS_get_robust_list, 0, &list, &size_bytes);
-    robust->pending = (void **)&list->list_op_pending;
-    robust->distance = list->futex_offset;
-    robust->owner = (uint32_t)syscall(SYS_gettid) | FUTEX_WAITERS;
-}
-
 // ---- Text
 
 void os_write(int fd, const char *text, size_t length) {

@@ -1,4 +1,5 @@
-// test_region_pool.c - an allocator in given memory: the interface, and a model that knows every block.
+// test_region_pool.c - an allocator in given memory: the interface, and a model that knows every
+// block.
 #include "allot.h"
 #include "range/zone.h"
 #include "unit.h"
@@ -394,32 +395,48 @@ static void an_overwritten_record_is_found(void) {
 
 // ---- Many pieces -----------------------------------------------------------------
 
-/// The worst case for the records of free pages: every second page, in any order.
-static void every_second_page_can_be_free_in_any_order(void) {  // [Z2]
-    enum { PAGES_MAX = 16384 };
-    static void *blocks[PAGES_MAX];
+static void shuffle(size_t *order, size_t count) {
     struct check_random random = {check_seed()};
+    for (size_t i = 0; i < count; i++) {
+        size_t j = check_random_below(&random, i + 1);
+        order[i] = order[j];
+        order[j] = i;
+    }
+}
+
+enum { SLABS_MAX = 16384, SLAB_BLOCKS = 64 };
+
+// Slabs of one page, all of them in use; then none in the first half of the order.
+static void make_holes(allot_region_pool *pool, size_t slab_count, const size_t *order) {
+    static void *blocks[SLABS_MAX][SLAB_BLOCKS];
+    for (size_t i = 0; i < slab_count * SLAB_BLOCKS; i++) {
+        blocks[i / SLAB_BLOCKS][i % SLAB_BLOCKS] = allot_region_pool_malloc(pool, 64);
+    }
+    UNIT_CHECK(stats_of(pool).free_bytes, <, 2 * PAGE);
+    for (size_t i = 0; i < slab_count; i++) {
+        for (size_t k = 0; order[i] % 2 == 0 && k < SLAB_BLOCKS; k++) {
+            GIVES(pool, blocks[order[i]][k]);
+        }
+        if (i % 100 == 0) {
+            stats_of(pool);  // gives the pages back
+        }
+    }
+}
+
+// The most records of free pages that there can be.
+static void every_second_page_can_be_free_in_any_order(void) {  // [Z2]
+    static size_t order[SLABS_MAX];
     for (size_t size_bytes = 64 << 10; size_bytes <= 64 << 20; size_bytes *= 4) {
         allot_region_pool *pool = make(size_bytes);
-        size_t count = 0;
-        size_t page_count = stats_of(pool).largest_bytes / PAGE;
-        while (count + 3 <= page_count) {  // beyond 8192 a block is pages: three here
-            blocks[count / 3] = take(pool, 8193);
-            count += 3;
-        }
-        count /= 3;
-        for (size_t i = 0; i < count; i++) {
-            size_t j = check_random_below(&random, count);
-            void *block = blocks[i];
-            blocks[i] = blocks[j];
-            blocks[j] = block;
-        }
-        for (size_t i = 0; i < count; i++) {
-            GIVES(pool, blocks[i]);
-            if (i == count / 2) {
-                assert_true(allot_region_pool_validate(pool));
-            }
-        }
+        size_t slab_count = stats_of(pool).largest_bytes / PAGE;
+        shuffle(order, slab_count);
+        make_holes(pool, slab_count, order);
+        UNIT_CHECK(stats_of(pool).free_bytes, ==, (slab_count + 1) / 2 * PAGE);
+        UNIT_CHECK(stats_of(pool).largest_bytes, ==, PAGE);
+        assert_true(allot_region_pool_validate(pool));
+        zone_rebuild((struct zone *)pool);
+        assert_true(allot_region_pool_validate(pool));
+        assert_true(allot_region_pool_walk(pool, free_visited, pool));
         end(pool);
     }
 }
