@@ -14,7 +14,6 @@
 #include "os/os.h"
 #include "page/pageheap.h"
 #include "page/region.h"
-#include "range/zonelock.h"
 #include "slab/slab.h"
 
 #include <pthread.h>
@@ -46,7 +45,6 @@ static void life_before_fork(void) {
 static void life_in_child(void) {
     registry_repair(__atomic_load_n(&life_had_threads, __ATOMIC_RELAXED));
     heap_repair();
-    zonelock_forget();
 }
 
 __attribute__((constructor)) static void life_begin(void) {

@@ -58,7 +58,4 @@ static ALWAYS_INLINE void zonelock_give(struct zonelock *lock) {
     zonelock_tell(NULL);
 }
 
-// In the child of a fork: its thread has another number.
-void zonelock_forget(void);
-
 #endif

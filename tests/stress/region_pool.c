@@ -224,7 +224,7 @@ static void a_process_may_be_killed_at_any_moment_under_load(void) {
 
 // ---- Killing after each instruction ------------------------------------------------
 
-enum { STEP_BLOCKS = 40, STEP_POINTS = 100 };
+enum { STEP_BLOCKS = 40, STEP_POINTS = 100, STEPS = 200000 };
 
 static void *step_blocks[STEP_BLOCKS];
 
@@ -324,7 +324,8 @@ static void step_through(void (*step)(void), int difference) {
     size_t total = step_by(child, SIZE_MAX);
     step_end(child);
     uint64_t repairs = 0;
-    size_t stride = total / STEP_POINTS + 1;
+    size_t points = STEPS / total < STEP_POINTS ? STEPS / total + 5 : STEP_POINTS;
+    size_t stride = total / points + 1;
     struct check_random random = {check_seed()};
     for (size_t at = check_random_below(&random, stride); at < total; at += stride) {
         memcpy(world.pool, saved, world.region_bytes);

@@ -569,6 +569,33 @@ static void four_threads_share_a_pool(void) {
     end(pool);
 }
 
+static void *keep_lock(void *argument) {
+    assert_true(zonelock_take(&((struct zone *)argument)->lock));
+    return NULL;
+}
+
+static void a_thread_that_ends_with_the_lock_is_noticed(void) {
+    allot_region_pool *pool = make(REGION_BYTES);
+    pthread_t thread;
+    UNIT_CHECK(pthread_create(&thread, NULL, keep_lock, pool), ==, 0);
+    UNIT_CHECK(pthread_join(thread, NULL), ==, 0);
+    UNIT_CHECK(stats_of(pool).repair_count, ==, 1);
+    end(pool);
+}
+
+static void a_child_that_ends_with_the_lock_is_noticed(void) {
+    allot_region_pool *pool = make(REGION_BYTES);
+    GIVES(pool, take(pool, 1));
+    pid_t child = fork();
+    if (child == 0) {
+        keep_lock(pool);
+        _exit(0);
+    }
+    UNIT_CHECK(waitpid(child, NULL, 0), ==, child);
+    UNIT_CHECK(stats_of(pool).repair_count, ==, 1);
+    end(pool);
+}
+
 static const struct unit_case cases[] = {
     UNIT(every_size_gets_a_block_of_little_more),
     UNIT(no_two_blocks_overlap_and_all_memory_is_used),
@@ -591,5 +618,7 @@ static const struct unit_case cases[] = {
     UNIT(a_rebuild_finds_what_was_there),
     UNIT(blocks_keep_what_was_written_and_figures_are_exact),
     UNIT(four_threads_share_a_pool),
+    UNIT(a_thread_that_ends_with_the_lock_is_noticed),
+    UNIT(a_child_that_ends_with_the_lock_is_noticed),
 };
 UNIT_MAIN(cases)
