@@ -467,7 +467,7 @@ bool zone_find_next(const struct zone *zone, uint64_t *at, size_t *usable_bytes)
             uint64_t inside = from > slab->at ? from - slab->at : 0;
             uint32_t index = (uint32_t)((inside + slab->block_bytes - 1) / slab->block_bytes);
             if (zone_find_live(slab, &index)) {
-                *at = slab->at + index * slab->block_bytes;
+                *at = slab->at + (uint64_t)index * slab->block_bytes;
                 *usable_bytes = slab->block_bytes;
                 return true;
             }
