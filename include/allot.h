@@ -859,7 +859,8 @@ struct allot_region_pool_stats {
 ///   stats   its size_bytes is set by the caller
 ///
 /// Returns true; false with errno = EINVAL if size_bytes is not that of any version.
-/// Threads: as allot_region_pool_malloc. Signals: no. Cost: constant.
+/// Threads: as allot_region_pool_malloc. Signals: no. Cost: constant, or a look at the
+/// blocks' slabs, if some of them are empty: their pages become free.
 #if defined(__cplusplus) && defined(__GNUC__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wshadow"

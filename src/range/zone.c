@@ -311,9 +311,9 @@ static bool zone_take_pages(struct zone *zone, uint32_t *page, uint64_t count) {
     int error = zone_try_pages(zone, &first, count);
     bool is_fresh = error == 0 && first + count > zone->page_carved_count;
     if (is_fresh ? zone_has_many_empty(zone) : error != 0 && zone->empty_count > 0) {
-        // What was in use before is resident. Nothing else was free: the pages join it again.
-        if (is_fresh) {
-            range_give(&zone->range, first, count);
+        // What was in use before is resident.
+        if (is_fresh && range_give(&zone->range, first, count) != 0) {
+            zone_rebuild(zone);
         }
         zone_drop_empty(zone);
         error = zone_try_pages(zone, &first, count);
