@@ -1,4 +1,4 @@
-// fuzz_region_pool.c - a region pool against a map of who owns what, driven by bytes: for libFuzzer.
+// fuzz_region_pool.c - a region pool against a map of its bytes, driven by bytes: for libFuzzer.
 //
 // The first byte chooses the size of the region. Then four bytes are an operation: kind, block,
 // and a size or a place.

@@ -10,7 +10,12 @@
 
 static volatile size_t huge = SIZE_MAX;  // the compiler would complain
 
-enum { PAGE = 4096, REGION_BYTES = 1 << 20, LARGE_REGION_BYTES = 16 << 20 };
+enum {
+    PAGE = 4096,
+    SMALL_REGION_BYTES = 1 << 16,
+    REGION_BYTES = 1 << 20,
+    LARGE_REGION_BYTES = 16 << 20
+};
 
 // ---- Helpers -------------------------------------------------------------------
 
@@ -233,9 +238,9 @@ static void a_pointer_from_elsewhere_is_refused(void) {
 }
 
 static void no_address_can_be_freed_but_that_of_a_block(void) {
-    allot_region_pool *pool = make(64 * 1024);
+    allot_region_pool *pool = make(SMALL_REGION_BYTES);
     char *small = take(pool, 100), *large = take(pool, 9000);
-    for (size_t at = 0; at < 64 * 1024; at++) {
+    for (size_t at = 0; at < SMALL_REGION_BYTES; at++) {
         char *address = (char *)pool + at;
         if (address != small && address != large) {
             UNIT_CHECK(allot_region_pool_free(pool, address), ==, (uint64_t)-1);
@@ -314,7 +319,7 @@ static void an_offset_means_the_same_block_at_any_address(void) {
     assert_ptr_not_equal(pool, other);
     assert_null(allot_region_pool_root(other));
     char *text = take(pool, 100);
-    strcpy(text, "the same");
+    memcpy(text, "the same", sizeof "the same");
     UNIT_CHECK(allot_region_pool_set_root(pool, text), ==, 0);
     char *found = allot_region_pool_root(other);
     assert_string_equal(found, "the same");
