@@ -838,6 +838,204 @@ ALLOT_API bool allot_pressure(struct allot_pressure *pressure);
 #if defined(__cplusplus) && defined(__GNUC__)
 #pragma GCC diagnostic pop
 #endif
+// ---- Region pools --------------------------------------------------------------
+
+/// A region pool: an allocator inside memory that the program gives, such as memory that
+/// several processes share and map at different addresses. All that it knows lies in
+/// that memory, in distances, and no function makes a system call or allocates, unless
+/// another thread holds the lock. A process that is killed in the middle of a call does
+/// no harm: the next caller repairs what it left. What it had allocated stays allocated.
+typedef struct allot_region_pool allot_region_pool;
+
+/// Memory that suffices for a pool with room for a few blocks.
+#define ALLOT_REGION_POOL_MIN ((size_t)32768)
+
+/// Make memory a pool of which all is free, whatever it holds. Nobody uses it meanwhile.
+///
+///   region       at a multiple of 4096 in each process that uses it
+///   size_bytes   of the region; a thirtieth of it is for the pool's own records
+///
+/// Returns the pool. NULL with errno = EINVAL if region is NULL or not aligned, ENOMEM if
+/// it is too small; nothing was written.
+/// Threads: one. Signals: no. fork: the child has it, too, if the memory is shared; if
+/// it has a copy, the pool is to be in nobody's call during the fork.
+/// Cost: constant. Only memory that is in use is touched, now and later.
+ALLOT_API allot_region_pool *allot_region_pool_create(void *region, size_t size_bytes);
+
+/// The pool that another process, or this one, has made in a region.
+///
+///   region       where this process maps it
+///   size_bytes   mapped, at least what it was made with
+///
+/// Returns the pool. NULL with errno = EINVAL if region is NULL or not aligned, ENOENT if
+/// there is no pool or it is not ready, ENOTSUP if it is of another version of this
+/// library, ERANGE if it is larger, EBADMSG if its first bytes were overwritten.
+/// Threads: any. Signals: no. Cost: constant.
+ALLOT_API allot_region_pool *allot_region_pool_open(void *region, size_t size_bytes);
+
+/// End a pool: it cannot be opened any more. The memory is the caller's again.
+///
+///   pool   or NULL, which is ignored
+///
+/// Returns nothing; errno is kept.
+/// Threads: one, while no other uses it, in any process. Cost: constant.
+ALLOT_API void allot_region_pool_destroy(allot_region_pool *pool);
+
+/// Allocate a block, aligned to 16. A size that is a power of two, up to 4096, gives an
+/// alignment of the same; blocks beyond 8192 are pages.
+///
+///   pool         where
+///   size_bytes   0 is allowed: a distinct pointer that must be freed
+///
+/// Returns the block, contents indeterminate. NULL with errno = ENOMEM if there is no
+/// room; nothing has changed.
+/// Threads: any, of all processes. Signals: no. fork: as
+/// allot_region_pool_create.
+/// Cost: constant, now and then logarithmic in the number of free runs of pages. Where a
+/// process was killed in a call, once proportional to the pages ever in use.
+ALLOT_API void *allot_region_pool_malloc(allot_region_pool *pool, size_t size_bytes) ALLOT_ALLOCATES
+    ALLOT_SIZED(2);
+
+/// Allocate an array of `count` elements of `size_bytes` each, all bits zero.
+///
+///   pool         where
+///   count        number of elements
+///   size_bytes   of one element
+///
+/// Returns the block. NULL with errno = ENOMEM if there is no room or the product
+/// overflows; nothing has changed.
+/// Threads: as allot_region_pool_malloc. Signals: no. Cost: its own, and clearing.
+ALLOT_API void *allot_region_pool_calloc(allot_region_pool *pool, size_t count,
+                                         size_t size_bytes) ALLOT_ALLOCATES ALLOT_SIZED(2, 3);
+
+/// Free a block, whichever process allocated it.
+///
+///   pool   where it is from
+///   ptr    the block, or NULL, which is ignored
+///
+/// Returns 0. -1 with errno = ERANGE if it does not point into the pool's pages, EALREADY
+/// if it is free already, EDOM if no block begins there; nothing has changed.
+/// Threads: as allot_region_pool_malloc. Signals: no. Cost: that of
+/// allot_region_pool_malloc.
+ALLOT_API int allot_region_pool_free(allot_region_pool *pool, void *ptr);
+
+/// Free a block whose size is known, and refuse if it is another one.
+///
+///   pool         where it is from
+///   ptr          the block, or NULL, which is ignored
+///   size_bytes   what it was allocated with, or up to its usable size
+///
+/// Returns 0. -1 with errno = EINVAL if a block of that size would be a larger or a
+/// smaller one, else as allot_region_pool_free; nothing has changed.
+/// Threads: as allot_region_pool_malloc. Signals: no. Cost: likewise.
+ALLOT_API int allot_region_pool_free_sized(allot_region_pool *pool, void *ptr, size_t size_bytes);
+
+/// How many bytes of a block may be used.
+///
+///   pool   where it is from
+///   ptr    the block, or NULL
+///
+/// Returns the bytes, at least what was asked for; 0 for NULL. 0 with errno as
+/// allot_region_pool_free if it is no block.
+/// Threads: as allot_region_pool_malloc. Signals: no. Cost: constant.
+ALLOT_API size_t allot_region_pool_usable_size(allot_region_pool *pool, const void *ptr);
+
+/// Where a pointer points to, as a number that means the same in each process. What one
+/// block says of another in shared memory has to be such a number.
+///
+///   pool   a pool
+///   ptr    into its region, or NULL
+///
+/// Returns the distance from the region's begin; 0 for NULL, for the begin itself, where
+/// no block can be, and for what is outside.
+/// Threads: any. Cost: constant, no lock.
+ALLOT_API uint64_t allot_region_pool_offset(const allot_region_pool *pool, const void *ptr);
+
+/// The pointer of this process that an offset means.
+///
+///   pool     a pool
+///   offset   from allot_region_pool_offset, of any process
+///
+/// Returns it; NULL for 0 and for what is outside of the region.
+/// Threads: any. Cost: constant, no lock.
+ALLOT_API void *allot_region_pool_at(const allot_region_pool *pool, uint64_t offset);
+
+/// Leave a block for those who open the pool, such as the one that leads to all others.
+///
+///   pool   a pool
+///   ptr    into its region, or NULL
+///
+/// Returns 0. -1 with errno = ERANGE if it is outside; nothing has changed.
+/// Threads: any; what was written before is visible to who reads it. Cost: constant, no
+/// lock.
+ALLOT_API int allot_region_pool_set_root(allot_region_pool *pool, const void *ptr);
+
+/// What allot_region_pool_set_root has left.
+///
+///   pool   a pool
+///
+/// Returns it as a pointer of this process; NULL if there is none.
+/// Threads: any. Cost: constant, no lock.
+ALLOT_API void *allot_region_pool_root(const allot_region_pool *pool);
+
+/// Figures of one pool, exact at the time of the call. Current values unless marked total;
+/// totals never fall, except that a repair counts anew what is live.
+struct allot_region_pool_stats {
+    size_t size_bytes;      ///< in: sizeof(struct allot_region_pool_stats). Set by the caller
+    uint64_t region_bytes;  ///< of the region
+    uint64_t own_bytes;     ///< of it that cannot hold blocks: records, less than a page at the end
+    uint64_t live_bytes;    ///< in blocks, usable sizes
+    uint64_t live_blocks;   ///< blocks
+    uint64_t free_bytes;    ///< in free pages; free blocks between others are not counted
+    uint64_t largest_bytes;  ///< the largest block that free pages could give
+    uint64_t malloc_count;   ///< total blocks allocated
+    uint64_t free_count;     ///< total blocks freed
+    uint64_t refused_count;  ///< total allocations that found no room
+    uint64_t repair_count;   ///< total repairs after a process was killed in a call
+};
+
+/// Fill `stats`.
+///
+///   pool    a pool
+///   stats   its size_bytes is set by the caller
+///
+/// Returns true; false with errno = EINVAL if size_bytes is not that of any version.
+/// Threads: as allot_region_pool_malloc. Signals: no. Cost: constant, or a look at the
+/// blocks' slabs, if some of them are empty: their pages become free.
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
+ALLOT_API bool allot_region_pool_stats(allot_region_pool *pool,
+                                       struct allot_region_pool_stats *stats);
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
+
+/// What allot_region_pool_walk calls for a block; false ends the walk.
+typedef bool (*allot_region_pool_visit)(void *context, void *ptr, size_t usable_bytes);
+
+/// Visit every live block in order, such as to find what a process that died had in use.
+/// The lock is not held while a visit goes on: it may use the pool, and free the block.
+///
+///   pool      a pool
+///   visit     called for each block that is live when it is come to
+///   context   is passed on to it
+///
+/// Returns true if all were visited, false if a visit returned false.
+/// Threads: as allot_region_pool_malloc. Signals: no. Cost: proportional to the pages
+/// ever in use.
+ALLOT_API bool allot_region_pool_walk(allot_region_pool *pool, allot_region_pool_visit visit,
+                                      void *context);
+
+/// Check everything that is recorded of a pool against itself.
+///
+///   pool   a pool
+///
+/// Returns true if it is consistent; false means that its memory was overwritten, or a
+/// defect of this library. Threads: as allot_region_pool_malloc. Signals: no.
+/// Cost: proportional to the pages ever in use, times a logarithm.
+ALLOT_API bool allot_region_pool_validate(allot_region_pool *pool);
 // ---- Buffers -----------------------------------------------------------------
 
 /// A piece of a buffer: some adjacent bytes. Slices are plain values, of one

@@ -56,6 +56,19 @@ static bool range_can_add(const struct range *range, struct tree_pair by_offset)
                range->pool.free_count;
 }
 
+// The only free range, as in a range that is used like a stack: the first pair of a leaf in
+// both orders, which can be changed without a search.
+static ALWAYS_INLINE struct tree_pair range_only(const struct range *range) {
+    return tree_load(tree_node(&range->pool, range->by_offset.root)->as.pairs);
+}
+
+static ALWAYS_INLINE void range_set_only(struct range *range, struct tree_pair pair) {
+    tree_store(tree_node(&range->pool, range->by_offset.root)->as.pairs, pair);
+    tree_store(tree_node(&range->pool, range->by_size.root)->as.pairs,
+               (struct tree_pair){pair.second, pair.first});
+    range->free_total = pair.second;
+}
+
 // ---- Taking --------------------------------------------------------------------
 
 static struct tree_pair range_turned(struct tree_pair pair) {
@@ -102,6 +115,14 @@ int range_take(struct range *range, uint64_t *offset, uint64_t n, uint64_t align
     struct tree_cursor *cursor = &place.by_size;
     if (n == 0) {
         return EINVAL;
+    }
+    if (range->free_count == 1) {
+        struct tree_pair only = range_only(range);
+        if (LIKELY(n < only.second && (only.first & (align - 1)) == 0)) {
+            range_set_only(range, (struct tree_pair){only.first + n, only.second - n});
+            *offset = only.first;
+            return 0;
+        }
     }
     bool has_before = tree_find_first(&range->by_size, pool, cursor, n - 1);
     if (range->free_count == 0 || (has_before && !tree_step(&range->by_size, pool, cursor))) {
@@ -207,6 +228,15 @@ static int range_add(struct range *range, struct range_sides *sides, struct tree
 int range_give(struct range *range, uint64_t offset, uint64_t n) {
     if (UNLIKELY(n == 0 || offset > range->size || n > range->size - offset)) {
         return n == 0 ? EINVAL : ERANGE;
+    }
+    if (range->free_count == 1) {
+        struct tree_pair only = range_only(range);
+        bool is_before = offset + n == only.first;
+        if (is_before || only.first + only.second == offset) {
+            range_set_only(range,
+                           (struct tree_pair){is_before ? offset : only.first, only.second + n});
+            return 0;
+        }
     }
     struct range_sides sides;
     range_find_sides(range, &sides, offset);
