@@ -9,6 +9,7 @@
 #include "api/fast.h"
 #include "api/life.h"
 #include "base/config.h"
+#include "os/frame.h"
 #include "os/os.h"
 #include "slab/large.h"
 #include "slab/sizeclass.h"
@@ -109,6 +110,7 @@ static void *jemalloc_move(void *block, size_t before_bytes, size_t size_bytes, 
 
 JEMALLOC_EXPORT void *rallocx(void *block, size_t size_bytes, int flags);
 JEMALLOC_EXPORT void *rallocx(void *block, size_t size_bytes, int flags) {
+    FRAME_KEEP();
     size_bytes = size_bytes > 0 ? size_bytes : 1;
     if (block == NULL) {
         return mallocx(size_bytes, flags);

@@ -129,6 +129,8 @@ static const char *const allot_names[] = {
     "allot_range_metadata_bytes",
     "allot_range_walk",
     "allot_range_validate",
+    "allot_check",
+    "allot_guard_report",
     "allot_defrag_hint",
     "allot_pressure",
     "allot_buffer_create",

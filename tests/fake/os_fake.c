@@ -224,6 +224,26 @@ void os_populate(void *address, size_t size_bytes) {
     (void)size_bytes;
 }
 
+// Protected pages, as the oldest kernel has them.
+int os_fence(void *address, size_t size_bytes) {
+    os_fake_demand("fence", address, size_bytes, PAGE_COMMITTED);
+    if (os_fake_fails(OS_FAKE_FENCE)) {
+        return ENOMEM;
+    }
+    os_fake_set(address, size_bytes, PAGE_RESERVED);
+    os_fake_discard(address, size_bytes);
+    return mprotect(address, size_bytes, PROT_NONE) == 0 ? 0 : errno;
+}
+
+int os_unfence(void *address, size_t size_bytes) {
+    os_fake_demand("unfence", address, size_bytes, PAGE_RESERVED);
+    if (os_fake_fails(OS_FAKE_FENCE)) {
+        return ENOMEM;
+    }
+    os_fake_open(address, size_bytes);
+    return 0;
+}
+
 int os_lock(void *address, size_t size_bytes) {
     os_fake_demand("lock", address, size_bytes, PAGE_COMMITTED);
     return 0;
@@ -312,6 +332,18 @@ long os_read_file(const char *path, char *text, size_t size_bytes, size_t offset
 int os_open_append(const char *path) {
     (void)path;
     return -1;
+}
+
+int os_open_read(const char *path) {
+    (void)path;
+    return -1;
+}
+
+size_t os_read(int fd, char *text, size_t size_bytes) {
+    (void)fd;
+    (void)text;
+    (void)size_bytes;
+    return 0;
 }
 
 void os_close(int fd) {
