@@ -154,7 +154,8 @@ ALLOT_API bool allot_expand(void *ptr, size_t size_bytes);
 /// Returns the number; 0 for NULL. Threads: any. Cost: constant.
 ALLOT_API size_t allot_usable_size(const void *ptr);
 
-/// The usable size that allot_malloc(size_bytes) would give.
+/// The usable size that allot_malloc(size_bytes) would give at least; exactly, without
+/// the option `guard`.
 ///
 ///   size_bytes   a size
 ///

@@ -73,7 +73,7 @@ NOINLINE void *alloc_slow(size_t size_bytes) {
     if (UNLIKELY(!life_is_ready())) {
         return alloc_out_of_memory();  // the tables are not filled
     }
-    if (guard_wants(size_bytes)) {
+    if (guard_wants(1, size_bytes)) {
         return guard_allocate(1, size_bytes, false);
     }
     return size_bytes > SIZECLASS_SPAN_MAX ? alloc_large_plain(size_bytes)
@@ -97,8 +97,8 @@ static void *alloc_zeroed(size_t size_bytes) {
     if (LIKELY(block != NULL)) {
         return memset(block, 0, size_bytes);
     }
-    return guard_wants(size_bytes) ? guard_allocate(1, size_bytes, true)
-                                   : alloc_zeroed_slow(size_bytes);
+    return guard_wants(1, size_bytes) ? guard_allocate(1, size_bytes, true)
+                                      : alloc_zeroed_slow(size_bytes);
 }
 
 static NOINLINE void *alloc_aligned_slow(size_t align_bytes, size_t size_bytes, bool is_zeroed) {
@@ -122,21 +122,25 @@ static ALWAYS_INLINE void *alloc_aligned(size_t align_bytes, size_t size_bytes, 
     if (block != NULL) {
         return is_zeroed ? memset(block, 0, size_bytes) : block;
     }
-    return guard_wants(size_bytes) ? guard_allocate(align_bytes, size_bytes, is_zeroed)
-                                   : alloc_aligned_slow(align_bytes, size_bytes, is_zeroed);
+    return guard_wants(align_bytes, size_bytes)
+               ? guard_allocate(align_bytes, size_bytes, is_zeroed)
+               : alloc_aligned_slow(align_bytes, size_bytes, is_zeroed);
 }
 
 void *alloc_uncached(size_t align_bytes, size_t size_bytes) {
     bool is_zero = false;
     int saved = errno;
     unsigned kind = 0;
-    if (size_bytes <= LARGE_MAX_BYTES && life_is_ready() && !guard_wants(size_bytes)) {
+    if (size_bytes <= LARGE_MAX_BYTES && life_is_ready()) {
         kind = align_bytes > 1                    ? sizeclass_of_aligned(align_bytes, size_bytes)
                : size_bytes <= SIZECLASS_SPAN_MAX ? sizeclass_of(size_bytes)
                                                   : 0;
     }
     if (kind == 0) {
         return alloc_aligned(align_bytes, size_bytes, false);
+    }
+    if (guard_wants(align_bytes, size_bytes)) {
+        return guard_allocate(align_bytes, size_bytes, false);
     }
     void *block = cache_take_past(life_cache(), kind, &is_zero);
     errno = saved;

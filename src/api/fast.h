@@ -28,6 +28,9 @@ void free_uncached(void *block);
 // With a look at whether the block can have had that size.
 void free_checked(void *block, size_t align_bytes, size_t size_bytes);
 
+// The usable size of a block of that size that is not guarded; 0: there is none.
+size_t realloc_real_size(size_t size_bytes);
+
 // NULL: alloc_slow has to be asked.
 static ALWAYS_INLINE void *fast_pop(size_t size_bytes) {
     struct cache *cache = cache_self;

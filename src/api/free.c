@@ -96,7 +96,8 @@ static bool free_is_possible(size_t size_bytes, size_t usable_bytes, size_t alig
         return false;
     }
     bool has_shrunk = size_bytes >= usable_bytes / 2 && usable_bytes <= SIZECLASS_SPAN_MAX;
-    return has_shrunk || usable_bytes <= align_bytes || allot_good_size(size_bytes) == usable_bytes;
+    return has_shrunk || usable_bytes <= align_bytes ||
+           realloc_real_size(size_bytes) == usable_bytes;
 }
 
 NOINLINE void free_checked(void *block, size_t align_bytes, size_t size_bytes) {

@@ -218,10 +218,16 @@ size_t allot_usable_size(const void *block) {
     return realloc_usable_slow(block);
 }
 
-size_t allot_good_size(size_t size_bytes) {
+size_t realloc_real_size(size_t size_bytes) {
     if (size_bytes > LARGE_MAX_BYTES || !life_is_ready()) {
         return 0;
     }
     return size_bytes <= SIZECLASS_SPAN_MAX ? sizeclass_table[sizeclass_of(size_bytes)].size_bytes
                                             : large_good_size(size_bytes);
+}
+
+// A guarded block ends where it was asked to.
+size_t allot_good_size(size_t size_bytes) {
+    size_t real = realloc_real_size(size_bytes);
+    return guard_mode != GUARD_NONE && real != 0 ? size_bytes : real;
 }

@@ -51,13 +51,16 @@ struct cache_use {
     uint64_t allocated_bytes, freed_bytes;
 };
 
+struct guarded;  // layer 7
+
 // What guard mode knows of the thread.
 struct cache_watch {
     uintptr_t stack_low, stack_high;  // its stack, or that of a coroutine
     uint32_t stack_looks;
-    bool is_stack_sure;   // it stays as long as the thread does
-    uint64_t random;      // chooses the blocks that are sampled
-    int64_t sample_left;  // blocks until the next one
+    bool is_stack_sure;      // it stays as long as the thread does
+    uint64_t random;         // chooses the blocks that are sampled
+    int64_t sample_left;     // blocks until the next one
+    struct guarded *sample;  // taken, and not yet allocated
 };
 
 struct cache {

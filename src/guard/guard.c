@@ -75,14 +75,6 @@ static bool guard_is_sampled(const struct cache *cache, struct cache_watch *watc
     return atomic_load_explicit(&guard_state.live_blocks, memory_order_relaxed) < GUARD_SAMPLES_MAX;
 }
 
-bool guard_wants_slow(size_t size_bytes) {
-    if (guard_mode == GUARD_ALL) {
-        return true;
-    }
-    struct cache_watch *watch = trace_watch();
-    return watch != NULL && guard_is_sampled(registry_find(), watch, size_bytes);
-}
-
 // ---- Damage
 
 static bool guard_look(const struct guarded *guarded, struct report_damage *damage,
@@ -213,6 +205,28 @@ static struct guarded *guard_take(size_t align_bytes, size_t size_bytes) {
     return guarded;
 }
 
+// Where there is no memory for it, a sampled block is an ordinary one.
+bool guard_wants_slow(size_t align_bytes, size_t size_bytes) {
+    if (guard_mode == GUARD_ALL) {
+        return true;
+    }
+    struct cache_watch *watch = trace_watch();
+    if (watch == NULL || !guard_is_sampled(registry_find(), watch, size_bytes)) {
+        return false;
+    }
+    int saved = errno;
+    watch->sample = guard_take(align_bytes, size_bytes);
+    errno = saved;
+    return watch->sample != NULL;
+}
+
+static struct guarded *guard_take_wanted(size_t align_bytes, size_t size_bytes) {
+    if (guard_mode == GUARD_ALL) {
+        return size_bytes <= LARGE_MAX_BYTES ? guard_take(align_bytes, size_bytes) : NULL;
+    }
+    return trace_watch()->sample;
+}
+
 static void *guard_publish(struct guarded *guarded, size_t size_bytes, bool is_zeroed) {
     char *block = guarded->block;
     guarded->size_bytes = size_bytes;
@@ -231,8 +245,7 @@ static void *guard_publish(struct guarded *guarded, size_t size_bytes, bool is_z
 NOINLINE void *guard_allocate(size_t align_bytes, size_t size_bytes, bool is_zeroed) {
     const uintptr_t *frame = FRAME_HERE();
     int saved = errno;
-    struct guarded *guarded =
-        size_bytes <= LARGE_MAX_BYTES ? guard_take(align_bytes, size_bytes) : NULL;
+    struct guarded *guarded = guard_take_wanted(align_bytes, size_bytes);
     errno = saved;
     if (guarded == NULL) {
         errno = ENOMEM;
@@ -281,13 +294,11 @@ NOINLINE void guard_free(void *block) {
     errno = saved;
 }
 
-// What a program was told by allot_good_size is right, too.
 NOINLINE void guard_free_sized(void *block, size_t size_bytes) {
     const uintptr_t *frame = FRAME_HERE();
     int saved = errno;
     struct guarded *guarded = guard_find("free", block, frame);
-    if (guarded != NULL && size_bytes != guarded->size_bytes &&
-        size_bytes != allot_good_size(guarded->size_bytes)) {
+    if (guarded != NULL && size_bytes != guarded->size_bytes) {
         struct trace now;
         trace_take(&now, frame);
         report_size(guarded, size_bytes, &now);

@@ -22,12 +22,12 @@ extern enum guard_mode guard_mode;  // never changes after guard_init
 // Once, before any block is taken.
 void guard_init(enum guard_mode mode, uint64_t sample_every);
 
-bool guard_wants_slow(size_t size_bytes);
+bool guard_wants_slow(size_t align_bytes, size_t size_bytes);
 
-// Whether the block that the calling thread asks for is to be guarded. On slow
-// paths only.
-static ALWAYS_INLINE bool guard_wants(size_t size_bytes) {
-    return UNLIKELY(guard_mode != GUARD_NONE) && guard_wants_slow(size_bytes);
+// Whether the block that the calling thread asks for is to be guarded: then call
+// guard_allocate. On slow paths only.
+static ALWAYS_INLINE bool guard_wants(size_t align_bytes, size_t size_bytes) {
+    return UNLIKELY(guard_mode != GUARD_NONE) && guard_wants_slow(align_bytes, size_bytes);
 }
 
 // These begin a trace: call them last, so that nothing of ours is between, or from a
