@@ -77,13 +77,26 @@ static bool guard_is_sampled(const struct cache *cache, struct cache_watch *watc
 
 // ---- Damage
 
+// The first byte from `from` on that is not `want`; `to` if there is none.
+static const char *guard_first(const char *from, const char *to, char want) {
+    uint64_t wanted, word;
+    memset(&wanted, want, sizeof wanted);
+    for (; (size_t)(to - from) >= sizeof word; from += sizeof word) {
+        memcpy(&word, from, sizeof word);
+        if (word != wanted) {
+            break;
+        }
+    }
+    while (from < to && *from == want) {
+        from++;
+    }
+    return from;
+}
+
 static bool guard_look(const struct guarded *guarded, struct report_damage *damage,
                        enum report_kind kind, const char *from, const char *to) {
     char want = (char)(kind == REPORT_AFTER_FREE ? GUARD_FREED : GUARD_REDZONE);
-    const char *first = from;
-    while (first < to && *first == want) {
-        first++;
-    }
+    const char *first = guard_first(from, to, want);
     if (first >= to) {
         return false;
     }
@@ -135,7 +148,8 @@ static bool guard_seize(struct guarded *guarded, enum guarded_state from) {
 }
 
 static size_t guard_weight(const struct guarded *guarded) {
-    return guarded->is_closed ? GUARD_CLOSED_BYTES : (size_t)(guarded->high - guarded->low);
+    size_t bytes = guarded->is_closed ? GUARD_CLOSED_BYTES : (size_t)(guarded->high - guarded->low);
+    return bytes + sizeof *guarded;
 }
 
 // The oldest, if more than `most_bytes` are held. A fork may copy any step.
@@ -231,7 +245,7 @@ static void *guard_publish(struct guarded *guarded, size_t size_bytes, bool is_z
     char *block = guarded->block;
     guarded->size_bytes = size_bytes;
     guarded->is_reported = false;
-    memset(&guarded->given, 0, sizeof guarded->given);
+    guarded->given = 0;
     memset(guarded->low, GUARD_REDZONE, (size_t)(block - guarded->low));
     memset(block + size_bytes, GUARD_REDZONE, (size_t)(guarded->high - block) - size_bytes);
     if (is_zeroed) {
@@ -251,7 +265,7 @@ NOINLINE void *guard_allocate(size_t align_bytes, size_t size_bytes, bool is_zer
         errno = ENOMEM;
         return NULL;
     }
-    trace_take(&guarded->taken, frame);
+    guarded->taken = trace_take(frame);
     return guard_publish(guarded, size_bytes, is_zeroed);
 }
 
@@ -264,9 +278,7 @@ static struct guarded *guard_find(const char *function, const void *block, const
     if ((state & ~(uint32_t)GUARDED_PINNED) == GUARDED_LIVE) {
         return guarded;
     }
-    struct trace now;
-    trace_take(&now, frame);
-    report_pointer(function, block, guarded, &now);
+    report_pointer(function, block, guarded, trace_take(frame));
     return NULL;
 }
 
@@ -275,7 +287,7 @@ static void guard_release(struct guarded *guarded, const uintptr_t *frame) {
         guard_find("free", guarded->block, frame);
         return;
     }
-    trace_take(&guarded->given, frame);
+    guarded->given = trace_take(frame);
     guard_examine(guarded, false);
     guard_count(guarded, false);
     if (!pen_close(guarded)) {
@@ -299,9 +311,7 @@ NOINLINE void guard_free_sized(void *block, size_t size_bytes) {
     int saved = errno;
     struct guarded *guarded = guard_find("free", block, frame);
     if (guarded != NULL && size_bytes != guarded->size_bytes) {
-        struct trace now;
-        trace_take(&now, frame);
-        report_size(guarded, size_bytes, &now);
+        report_size(guarded, size_bytes, trace_take(frame));
     } else if (guarded != NULL) {
         guard_release(guarded, frame);
     }
@@ -322,7 +332,7 @@ NOINLINE void *guard_realloc(void *block, size_t size_bytes) {
         errno = ENOMEM;
         return NULL;
     }
-    trace_take(&fresh->taken, frame);
+    fresh->taken = trace_take(frame);
     size_t kept = guarded->size_bytes < size_bytes ? guarded->size_bytes : size_bytes;
     memcpy(fresh->block, block, kept);
     void *result = guard_publish(fresh, size_bytes, false);

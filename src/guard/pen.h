@@ -17,8 +17,6 @@
 #ifndef ALLOT_GUARD_PEN_H
 #define ALLOT_GUARD_PEN_H
 
-#include "guard/trace.h"
-
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -34,15 +32,16 @@ enum guarded_state {
 
 struct guarded {
     _Atomic(uint32_t) state;
-    bool is_reported;  // its damage
-    bool is_closed;    // all of it is inaccessible
+    bool is_reported;       // its damage
+    bool is_closed;         // all of it is inaccessible
+    uint32_t taken, given;  // traces; given = 0: not freed
     struct pen *pen;
     struct guarded *next;  // free in its class; later in the quarantine
     char *block;
     size_t size_bytes;
     char *low, *high;  // what can be touched: the redzones lie around the block in it
-    struct trace taken, given;
 };
+_Static_assert(sizeof(struct guarded) <= 64, "one record is one cache line");
 
 // A record in state FREE whose block the caller publishes by making it LIVE. Fenced
 // if asked for, if it is large, or its alignment is. NULL: there is no memory.

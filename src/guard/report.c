@@ -5,6 +5,7 @@
 #include "base/compiler.h"
 #include "base/fmt.h"
 #include "guard/maps.h"
+#include "guard/trace.h"
 #include "os/frame.h"
 #include "os/lock.h"
 #include "os/os.h"
@@ -58,12 +59,13 @@ static void report_add_frame(struct fmt *fmt, unsigned number, uintptr_t address
     fmt_text(fmt, "\n");
 }
 
-static void report_add_trace(struct fmt *fmt, const char *title, const struct trace *trace) {
+static void report_add_trace(struct fmt *fmt, const char *title, uint32_t number) {
+    const struct trace *trace = trace_at(number);
     fmt_text(fmt, "  ");
     fmt_text(fmt, title);
     fmt_text(fmt, "\n");
     unsigned shown = 0;
-    for (unsigned i = 0; i < TRACE_FRAMES && trace->returns[i] != 0; i++) {
+    for (unsigned i = 0; trace != NULL && i < TRACE_FRAMES && trace->returns[i] != 0; i++) {
         struct maps_place place;
         bool is_found = maps_find(&place, trace->returns[i]);
         bool is_ours = is_found && shown == 0 && report_is_own(&place);
@@ -88,16 +90,15 @@ static void report_add_block(struct fmt *fmt, const struct guarded *guarded) {
     fmt_hex(fmt, (uintptr_t)guarded->block);
 }
 
-static void report_add_traces(struct fmt *fmt, const struct guarded *guarded,
-                              const struct trace *now) {
-    if (now != NULL) {
+static void report_add_traces(struct fmt *fmt, const struct guarded *guarded, uint32_t now) {
+    if (now != 0) {
         report_add_trace(fmt, "by the call at", now);
     }
     if (guarded != NULL && guarded->block != NULL) {
-        report_add_trace(fmt, "allocated at", &guarded->taken);
+        report_add_trace(fmt, "allocated at", guarded->taken);
     }
-    if (guarded != NULL && guarded->block != NULL && guarded->given.returns[0] != 0) {
-        report_add_trace(fmt, "freed at", &guarded->given);
+    if (guarded != NULL && guarded->block != NULL && guarded->given != 0) {
+        report_add_trace(fmt, "freed at", guarded->given);
     }
     fmt_text(fmt, "  `allot check -- PROGRAM` names functions and lines\n");
 }
@@ -136,7 +137,7 @@ void report_damage(const struct guarded *guarded, const struct report_damage *da
         report_add_offset(&fmt, damage->last);
     }
     fmt_text(&fmt, "\n");
-    report_add_traces(&fmt, guarded, NULL);
+    report_add_traces(&fmt, guarded, 0);
     report_end(&fmt, may_abort);
 }
 
@@ -167,7 +168,7 @@ static struct misuse_finding report_find(const char *address, const struct guard
 }
 
 void report_pointer(const char *function, const void *address, const struct guarded *guarded,
-                    const struct trace *now) {
+                    uint32_t now) {
     struct misuse_finding finding = report_find(address, guarded);
     struct fmt fmt;
     report_begin(&fmt);
@@ -180,7 +181,7 @@ void report_pointer(const char *function, const void *address, const struct guar
     report_end(&fmt, true);
 }
 
-void report_size(const struct guarded *guarded, size_t size_bytes, const struct trace *now) {
+void report_size(const struct guarded *guarded, size_t size_bytes, uint32_t now) {
     struct fmt fmt;
     report_begin(&fmt);
     misuse_describe_size(&fmt, "free_sized", guarded->block, size_bytes, guarded->size_bytes);
@@ -196,7 +197,7 @@ bool report_address(const void *address, const struct guarded *guarded) {
     fmt_init(&fmt, report_state.text, sizeof report_state.text);
     fmt_text(&fmt, "allot: ");
     report_add_place(&fmt, address, guarded);
-    report_add_traces(&fmt, guarded, NULL);
+    report_add_traces(&fmt, guarded, 0);
     os_write(REPORT_STDERR, fmt.text, fmt_length(&fmt));
     lock_give(&report_state.lock);
     return true;

@@ -16,12 +16,12 @@ struct report_damage {
 };
 
 // Each says it in one piece and counts it as a misuse. `guarded` may be a copy; its
-// block may be NULL: nothing is known. `now` may be NULL.
+// block may be NULL: nothing is known. `now` is a trace; 0: none.
 void report_damage(const struct guarded *guarded, const struct report_damage *damage,
                    bool may_abort);
 void report_pointer(const char *function, const void *address, const struct guarded *guarded,
-                    const struct trace *now);
-void report_size(const struct guarded *guarded, size_t size_bytes, const struct trace *now);
+                    uint32_t now);
+void report_size(const struct guarded *guarded, size_t size_bytes, uint32_t now);
 
 // Whose an address is: neither counted nor fatal. For signal handlers, too: false
 // if another report is just being made.
