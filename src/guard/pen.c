@@ -51,6 +51,7 @@ static void pen_claim(struct pen *pen, uint32_t first, uint32_t granules) {
     pen->first = first;
     pen->granules = granules;
     for (uint32_t g = first; g < first + granules; g++) {
+        atomic_store_explicit(&region_span(g)->state, SPAN_NONE, memory_order_relaxed);
         __atomic_store_n(&region_span(g)->as.pen, pen, __ATOMIC_RELAXED);
     }
     atomic_thread_fence(memory_order_release);
@@ -83,6 +84,7 @@ static struct pen *pen_make_slots(unsigned shard, uint32_t slot_bytes) {
     struct pen *pen = first != 0 ? pen_make((uint32_t)(bytes / slot_bytes)) : NULL;
     if (pen == NULL) {
         if (first != 0) {
+            atomic_store_explicit(&region_span(first)->state, SPAN_NONE, memory_order_relaxed);
             pageheap_give(first);
         }
         return NULL;

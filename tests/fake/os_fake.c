@@ -89,7 +89,9 @@ static void os_fake_demand(const char *what, const void *address, size_t size_by
 }
 
 static void os_fake_set(const void *address, size_t size_bytes, enum os_fake_page state) {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     size_t first = os_fake_index(address);
+    pthread_mutex_lock(&lock);
     for (size_t i = first; i < first + size_bytes / OS_FAKE_PAGE_BYTES; i++) {
         os_fake.mapped_bytes += OS_FAKE_PAGE_BYTES * (state != PAGE_FREE);
         os_fake.mapped_bytes -= OS_FAKE_PAGE_BYTES * (os_fake_pages[i] != PAGE_FREE);
@@ -97,6 +99,7 @@ static void os_fake_set(const void *address, size_t size_bytes, enum os_fake_pag
         os_fake.committed_bytes -= OS_FAKE_PAGE_BYTES * (os_fake_pages[i] == PAGE_COMMITTED);
         os_fake_pages[i] = (uint8_t)state;
     }
+    pthread_mutex_unlock(&lock);
 }
 
 bool os_fake_is_committed(const void *address) {
