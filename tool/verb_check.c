@@ -22,6 +22,7 @@
 #include "verb.h"
 
 // How long output may take to come once the program has ended.
+#define CHECK_FAULT_LIBRARY "liballot-check.so"
 enum { CHECK_PATIENCE_MS = 2000, CHECK_LINE_BYTES = 8192 };
 
 struct check {
@@ -220,9 +221,20 @@ static int check_find(struct check *check) {
     return 0;
 }
 
+// The library, and beside it what reports SIGSEGV, if it is there.
+static void check_preloads(const struct check *check, char *list, size_t list_bytes) {
+    int directory = (int)(strrchr(check->library, '/') - check->library);
+    char fault[2 * PATH_MAX];
+
+    snprintf(fault, sizeof fault, "%.*s/" CHECK_FAULT_LIBRARY, directory, check->library);
+    snprintf(list, list_bytes, "%s%s%s", check->library, access(fault, R_OK) == 0 ? ":" : "",
+             access(fault, R_OK) == 0 ? fault : "");
+}
+
 static int check_run(struct check *check) {
-    char guard[64];
-    char *preload = child_preload(check->library);
+    char guard[64], preloads[4 * PATH_MAX];
+    check_preloads(check, preloads, sizeof preloads);
+    char *preload = child_preload(preloads);
     char **environment = NULL;
     int error = ENOMEM;
 
@@ -248,21 +260,13 @@ static int check_run(struct check *check) {
 }
 
 static void check_print(const struct check *check) {
-    int status = check->result.status;
-    bool is_fault =
-        WIFSIGNALED(status) && (WTERMSIG(status) == SIGSEGV || WTERMSIG(status) == SIGBUS);
-
-    fprintf(stderr, "allot check: %s, %s, ", check->argv[0], print_status(status).chars);
+    fprintf(stderr, "allot check: %s, %s, ", check->argv[0],
+            print_status(check->result.status).chars);
     if (check->report_count == 0) {
         fputs("no fault was reported\n", stderr);
     } else {
         fprintf(stderr, "%zu fault%s reported\n", check->report_count,
                 check->report_count == 1 ? " was" : "s were");
-    }
-    if (is_fault) {
-        fputs("  Where it stopped it may have touched a block's fence: a handler of SIGSEGV that "
-              "calls\n  allot_guard_report(info->si_addr) says whose.\n",
-              stderr);
     }
     if (check->report_count > 0 && !symbols_are_known()) {
         fputs("  This command was built without elfutils; addr2line -f -e FILE OFFSET names "

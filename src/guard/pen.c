@@ -14,6 +14,7 @@ enum {
     PEN_REDZONE_BYTES = 16,  // at least, on either side
     PEN_ALIGN_BYTES = 16,
     PEN_SLOTS_MIN = 16,
+    PEN_READY_MAX = 1024,
 };
 #define PEN_SLOT_MAX (8 * KIB)      // larger blocks are fenced
 #define PEN_OPEN_REDZONE_BYTES KIB  // where there can be no fences
@@ -37,6 +38,11 @@ static struct {
     struct pen_class classes[SIZECLASS_END];  // by class of the slot; 0: pens of fenced blocks
     _Atomic(struct pen *) all;
     _Atomic(bool) is_warned;
+    // Fenced pens of one page which keep their fences: another block costs two system
+    // calls, where a new pen costs four.
+    struct lock ready_lock;
+    struct guarded *ready;
+    uint32_t ready_count;
 } pen_state;
 
 static void pen_publish(struct pen *pen) {
@@ -191,6 +197,38 @@ static void pen_fence_around(struct guarded *guarded, char *low, char *high) {
     guarded->high = pen_fence(high, end) ? high : high + (above < most ? above : most);
 }
 
+static struct guarded *pen_take_ready(size_t page) {
+    lock_take(&pen_state.ready_lock);
+    struct guarded *guarded = pen_state.ready;
+    if (guarded != NULL) {
+        pen_state.ready = guarded->next;
+        pen_state.ready_count--;
+    }
+    lock_give(&pen_state.ready_lock);
+    if (guarded != NULL && os_unfence(guarded->low, page) != 0) {
+        return NULL;  // it is lost
+    }
+    return guarded;
+}
+
+static bool pen_make_ready(struct guarded *guarded) {
+    size_t page = os_page_bytes();
+    bool is_fenced = (uintptr_t)guarded->low % page == 0 &&
+                     (size_t)(guarded->high - guarded->low) == page && guarded->is_closed;
+    bool is_one =
+        (size_t)guarded->pen->granules << GRANULE_LOG2 == bits_round_up(3 * page, GRANULE_BYTES);
+    lock_take(&pen_state.ready_lock);
+    bool is_ready = is_fenced && is_one && pen_state.ready_count < PEN_READY_MAX;
+    if (is_ready) {
+        atomic_store_explicit(&guarded->state, GUARDED_FREE, memory_order_relaxed);
+        guarded->next = pen_state.ready;
+        pen_state.ready = guarded;
+        pen_state.ready_count++;
+    }
+    lock_give(&pen_state.ready_lock);
+    return is_ready;
+}
+
 static struct guarded *pen_take_fenced(unsigned shard, size_t align, size_t size_bytes) {
     size_t page = os_page_bytes();
     size_t lead = align > page ? align : page;  // before what can be touched
@@ -202,6 +240,12 @@ static struct guarded *pen_take_fenced(unsigned shard, size_t align, size_t size
     size_t unit = lead > GRANULE_BYTES ? lead >> GRANULE_LOG2 : 1;
     size_t round = page > GRANULE_BYTES ? page : GRANULE_BYTES;
     size_t granules = bits_round_up(lead + data + page, round) >> GRANULE_LOG2;
+    struct guarded *ready = lead == page && data == page ? pen_take_ready(page) : NULL;
+    if (ready != NULL) {
+        ready->block = (char *)bits_round_down((uintptr_t)ready->low + page - least, align);
+        ready->is_closed = false;
+        return ready;
+    }
     struct pen *pen = granules <= UINT32_MAX ? pen_take_spare() : NULL;
     if (pen == NULL) {
         return NULL;
@@ -259,6 +303,9 @@ void pen_give(struct guarded *guarded) {
         lock_give(&class->lock);
         return;
     }
+    if (pen_make_ready(guarded)) {
+        return;
+    }
     uint32_t first = pen->first;
     char *begin = region_address(first);
     int error = os_unfence(begin, (size_t)pen->granules << GRANULE_LOG2);
@@ -298,4 +345,5 @@ void pen_repair(void) {
     for (unsigned i = 0; i < SIZECLASS_END; i++) {
         lock_reset(&pen_state.classes[i].lock);
     }
+    lock_reset(&pen_state.ready_lock);
 }
