@@ -39,6 +39,9 @@ static struct {
 
 void guard_init(enum guard_mode mode, uint64_t sample_every) {
     guard_mode = mode;
+    if (mode != GUARD_NONE) {
+        trace_init();
+    }
     guard_state.sample_every = sample_every;
     guard_state.held_most = mode == GUARD_ALL ? GUARD_QUARANTINE_BYTES
                                               : (size_t)GUARD_SAMPLES_FREED * GUARD_CLOSED_BYTES;

@@ -16,11 +16,12 @@ enum { TRACE_LOOKS_MAX = 32 };  // of one thread at the list of mappings
 
 enum { TRACE_BUCKETS = 1 << 14, TRACE_CHUNK = 512, TRACE_CHUNKS = 4096 };
 
-static struct {
+// In memory for records: who does not watch does not have it.
+static struct trace_store {
     _Atomic(uint32_t) count;
     _Atomic(uint32_t) buckets[TRACE_BUCKETS];
     _Atomic(struct trace *) chunks[TRACE_CHUNKS];
-} trace_state;
+} * trace_store;
 
 // The kernel lets nothing else grow into the room below the first thread's stack.
 #define TRACE_FIRST_STACK_BYTES (128 * MIB)
@@ -85,6 +86,10 @@ static void trace_follow(struct trace *trace, const uintptr_t *frame) {
 
 // ---- The store: only grows, without locks
 
+void trace_init(void) {
+    trace_store = region_take_meta(sizeof *trace_store);
+}
+
 static uint32_t trace_hash(const struct trace *trace) {
     uint64_t hash = 0;
     for (unsigned i = 0; i < TRACE_FRAMES; i++) {
@@ -96,15 +101,15 @@ static uint32_t trace_hash(const struct trace *trace) {
 
 static struct trace *trace_place(uint32_t number) {
     struct trace *chunk =
-        atomic_load_explicit(&trace_state.chunks[number / TRACE_CHUNK], memory_order_acquire);
+        atomic_load_explicit(&trace_store->chunks[number / TRACE_CHUNK], memory_order_acquire);
     return chunk != NULL ? &chunk[number % TRACE_CHUNK] : NULL;
 }
 
 // The first of a chunk makes it; 0 is no number.
 static uint32_t trace_make(void) {
-    uint32_t number = atomic_fetch_add_explicit(&trace_state.count, 1, memory_order_relaxed) + 1;
+    uint32_t number = atomic_fetch_add_explicit(&trace_store->count, 1, memory_order_relaxed) + 1;
     if (number >= TRACE_CHUNK * TRACE_CHUNKS) {
-        atomic_fetch_sub_explicit(&trace_state.count, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&trace_store->count, 1, memory_order_relaxed);
         return 0;
     }
     if (trace_place(number) == NULL) {
@@ -113,7 +118,7 @@ static uint32_t trace_make(void) {
         if (chunk == NULL) {
             return 0;
         }
-        atomic_compare_exchange_strong_explicit(&trace_state.chunks[number / TRACE_CHUNK], &none,
+        atomic_compare_exchange_strong_explicit(&trace_store->chunks[number / TRACE_CHUNK], &none,
                                                 chunk, memory_order_acq_rel, memory_order_relaxed);
     }
     return number;
@@ -132,9 +137,12 @@ static uint32_t trace_find(uint32_t from, const struct trace *wanted) {
 
 uint32_t trace_take(const uintptr_t *frame) {
     struct trace trace;
+    if (trace_store == NULL) {
+        return 0;
+    }
     trace_follow(&trace, frame);
     trace.hash = trace_hash(&trace);
-    _Atomic(uint32_t) *bucket = &trace_state.buckets[trace.hash % TRACE_BUCKETS];
+    _Atomic(uint32_t) *bucket = &trace_store->buckets[trace.hash % TRACE_BUCKETS];
     uint32_t first = atomic_load_explicit(bucket, memory_order_acquire);
     uint32_t found = trace_find(first, &trace);
     uint32_t fresh = found == 0 ? trace_make() : 0;

@@ -18,6 +18,9 @@ struct trace {
     uintptr_t returns[TRACE_FRAMES];  // return addresses, innermost first; 0: no more
 };
 
+// Makes the store of traces; once. Without memory for it there will be none.
+void trace_init(void);
+
 // What is known of the calling thread; NULL if there is no memory for it.
 struct cache_watch *trace_watch(void);
 

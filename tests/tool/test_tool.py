@@ -570,7 +570,8 @@ class CheckTest(ToolTest):
         self.assertIn("exit status 0, 1 fault was reported", done.stderr)
 
     def test_check_finds_nothing_in_a_right_program(self):
-        done = self.tool("check", "--", "sh", "-c", "echo out; printf 'a line\\nno end' >&2; exit 3")
+        script = "echo out; printf 'a line\\nno end' >&2; exit 3"
+        done = self.tool("check", "--", "sh", "-c", script)
         self.assertEqual((done.returncode, done.stdout), (3, "out\n"))
         self.assertEqual(done.stderr, "a line\nno endallot check: sh, exit status 3, "
                                       "no fault was reported\n")
@@ -625,7 +626,7 @@ class MainTest(ToolTest):
             done = self.tool(*words)
             self.assertEqual(done.returncode, 0)
             verbs = re.findall(r"(?m)^  allot (\w+)  ", done.stdout)
-            self.assertEqual(verbs, ["run", "compare", "options"])
+            self.assertEqual(verbs, ["run", "check", "compare", "options"])
         for verb in verbs:
             done = self.tool("help", verb)
             self.assertEqual(done.returncode, 0)
