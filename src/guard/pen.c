@@ -123,7 +123,7 @@ static struct guarded *pen_take_slot(struct pen_class *class, unsigned shard, ui
 }
 
 static struct guarded *pen_take_in_slot(unsigned shard, size_t align, size_t size_bytes) {
-    size_t room = 2 * PEN_REDZONE_BYTES + size_bytes + align - PEN_ALIGN_BYTES;
+    size_t room = (size_t)2 * PEN_REDZONE_BYTES + size_bytes + align - PEN_ALIGN_BYTES;
     unsigned kind = sizeclass_of(room);
     uint32_t slot_bytes = sizeclass_table[kind].size_bytes;
     struct pen_class *class = &pen_state.classes[kind];
