@@ -199,10 +199,10 @@ struct allot_stats {
     uint64_t live_bytes;          ///< in blocks that the program holds, rounded to their class
     uint64_t live_blocks;         ///< blocks that the program holds
     uint64_t cached_bytes;        ///< free blocks in the caches of threads
-    uint64_t partial_bytes;       ///< free blocks in slabs that also hold other blocks, and
+    uint64_t partial_bytes;       ///< resident free blocks in slabs that hold others, too, and
                                   ///< what heaps hold beyond their live blocks
     uint64_t dirty_bytes;         ///< free spans that may be resident
-    uint64_t purged_bytes;        ///< free spans that are not resident
+    uint64_t purged_bytes;        ///< free memory that is not resident
     uint64_t metadata_bytes;      ///< the allocator's own records; those of untouched
                                   ///< blocks are counted, too, and not resident
     uint64_t reserved_bytes;      ///< address space reserved

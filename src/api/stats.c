@@ -12,6 +12,7 @@
 #include "os/os.h"
 #include "page/pageheap.h"
 #include "page/region.h"
+#include "slab/holes.h"
 #include "slab/large.h"
 #include "slab/slab.h"
 
@@ -47,6 +48,7 @@ static void stats_fill(struct allot_stats *stats) {
     struct region_stats region = {0};
     struct pageheap_stats pages;
     struct slab_stats slabs;
+    struct holes_stats holes;
     struct large_stats large;
     struct registry_stats threads;
     struct allot_heap_stats heaps;
@@ -57,6 +59,7 @@ static void stats_fill(struct allot_stats *stats) {
     pageheap_read_stats(&pages);
     registry_read_stats(&threads);
     slab_read_stats(&slabs);
+    holes_read_stats(&holes);
     large_read_stats(&large);
     heap_read_totals(&heaps);
     guard_read_stats(&guarded);
@@ -69,10 +72,11 @@ static void stats_fill(struct allot_stats *stats) {
     stats->live_bytes += guarded.live_bytes;
     stats->live_blocks += guarded.live_blocks;
     stats->cached_bytes = threads.cached.bytes;
-    stats->partial_bytes = slabs.free_bytes + stats_less(heaps.held_bytes, heaps.live_bytes);
+    stats->partial_bytes = stats_less(slabs.free_bytes, holes.bytes);
+    stats->partial_bytes += stats_less(heaps.held_bytes, heaps.live_bytes);
     stats->partial_bytes += guarded.held_bytes;
     stats->dirty_bytes = pages.dirty_bytes;
-    stats->purged_bytes = pages.clean_bytes;
+    stats->purged_bytes = pages.clean_bytes + holes.bytes;
     stats->metadata_bytes = region.meta_bytes;
     stats->reserved_bytes = region.reserved_bytes;
     stats->committed_bytes = region.committed_bytes;
@@ -83,8 +87,8 @@ static void stats_fill(struct allot_stats *stats) {
     stats->remote_free_blocks = threads.remote_blocks;
     stats->refill_calls = threads.refill_calls;
     stats->flush_calls = threads.flush_calls;
-    stats->purge_calls = pages.purge_calls;
-    stats->purge_bytes = pages.purge_bytes;
+    stats->purge_calls = pages.purge_calls + holes.purge_calls;
+    stats->purge_bytes = pages.purge_bytes + holes.purge_bytes;
     stats->map_calls = region.map_calls;
     stats->large_calls = threads.large_calls;
     stats->misuse_count = misuse_count();
