@@ -16,8 +16,9 @@ if(PROJECT_IS_TOP_LEVEL)
   # Without NDEBUG: a test that uses assert() must be able to fail in every build.
   set(CMAKE_C_FLAGS_RELWITHDEBINFO "-O2 -g")
   set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g")
-  set(CMAKE_C_FLAGS_DEBUG "-O1 -g")
-  set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g")
+  # Frames, as calls are not tail calls there: guard mode follows them.
+  set(CMAKE_C_FLAGS_DEBUG "-O1 -g -fno-omit-frame-pointer")
+  set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g -fno-omit-frame-pointer")
 endif()
 
 set(ALLOT_WARNINGS -Wall -Wextra -Wundef -Wshadow -Wvla -Wpointer-arith -Wwrite-strings

@@ -154,7 +154,8 @@ ALLOT_API bool allot_expand(void *ptr, size_t size_bytes);
 /// Returns the number; 0 for NULL. Threads: any. Cost: constant.
 ALLOT_API size_t allot_usable_size(const void *ptr);
 
-/// The usable size that allot_malloc(size_bytes) would give.
+/// The usable size that allot_malloc(size_bytes) would give at least; exactly, without
+/// the option `guard`.
 ///
 ///   size_bytes   a size
 ///
@@ -1371,6 +1372,31 @@ ALLOT_API ptrdiff_t allot_slices_read(allot_slices *list, int fd, size_t max_byt
 /// that of writev; the list is as it was.
 /// Threads: as allot_slices_read. Cost: one system call and that of consuming.
 ALLOT_API ptrdiff_t allot_slices_write(allot_slices *list, int fd);
+
+// ---- Guard mode ----------------------------------------------------------------
+
+/// Look at every guarded block: whether its redzones are as they were, and what was
+/// freed lately still unchanged. Each damaged block is reported on stderr once, with
+/// the calls that allocated and freed it; the process goes on, whatever the option
+/// `misuse` says. Without the option `guard` there are no such blocks.
+///
+/// Returns how many blocks are damaged, those that were reported before included.
+/// Threads: any; others go on, and one that frees a block waits while it is looked at
+/// (microseconds). Signals: no. fork: safe in the child.
+/// Cost: a look at each guarded block and its redzones.
+ALLOT_API size_t allot_check(void);
+
+/// Say on stderr which guarded block an address lies in or next to, and by which
+/// calls it was allocated and freed. For a program's own handler of SIGSEGV, with
+/// siginfo_t.si_addr, or a debugger.
+///
+///   address   any
+///
+/// Returns true if it was said; false if it is in no guarded block or next to one, or
+/// another report is just being made.
+/// Threads: any. Signals: yes. fork: safe in the child.
+/// Cost: /proc/self/maps is read.
+ALLOT_API bool allot_guard_report(const void *address);
 
 // ---- Options -----------------------------------------------------------------
 

@@ -15,6 +15,7 @@
 
 static const struct verb main_verbs[] = {
     {"run", "run a program with its memory from allot, and print what it used", verb_run},
+    {"check", "run a program with its blocks watched, and name what it does wrong", verb_check},
     {"compare", "run a program under every allocator that is installed here", verb_compare},
     {"options", "list the options, their values and what they do", verb_options},
 };
@@ -42,6 +43,7 @@ static void main_print_help(FILE *file) {
     }
     fputs("\n"
           "  allot run -- python3 script.py\n"
+          "  allot check -- ./server\n"
           "  allot compare -n 10 -- gzip -c big.tar\n"
           "\n"
           "`allot help VERB` or `allot VERB --help` says more.\n",

@@ -27,6 +27,7 @@ void verb_parse(const struct argp *argp, int argc, char **argv, int usage_status
 char **verb_rest_of_line(struct argp_state *state);
 
 int verb_run(int argc, char **argv);
+int verb_check(int argc, char **argv);
 int verb_compare(int argc, char **argv);
 int verb_options(int argc, char **argv);
 

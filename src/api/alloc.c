@@ -3,6 +3,7 @@
 #include "api/fast.h"
 #include "api/life.h"
 #include "base/bits.h"
+#include "guard/guard.h"
 #include "os/check.h"
 #include "page/region.h"
 #include "slab/large.h"
@@ -63,38 +64,52 @@ static void *alloc_large(size_t size_bytes, size_t align_bytes, bool *is_zero) {
     return block != NULL ? block : alloc_out_of_memory();
 }
 
+static NOINLINE void *alloc_large_plain(size_t size_bytes) {
+    bool is_zero;
+    return alloc_large(size_bytes, 1, &is_zero);
+}
+
 NOINLINE void *alloc_slow(size_t size_bytes) {
-    if (size_bytes > SIZECLASS_SPAN_MAX) {
-        bool is_zero;
-        return alloc_large(size_bytes, 1, &is_zero);
-    }
     if (UNLIKELY(!life_is_ready())) {
         return alloc_out_of_memory();  // the tables are not filled
     }
-    return alloc_class_slow(sizeclass_of(size_bytes), NULL);
+    if (guard_wants(1, size_bytes)) {
+        return guard_allocate(1, size_bytes, false);
+    }
+    return size_bytes > SIZECLASS_SPAN_MAX ? alloc_large_plain(size_bytes)
+                                           : alloc_class_slow(sizeclass_of(size_bytes), NULL);
+}
+
+static NOINLINE void *alloc_zeroed_slow(size_t size_bytes) {
+    bool is_zero = false;
+    void *block = size_bytes > SIZECLASS_SPAN_MAX
+                      ? alloc_large(size_bytes, 1, &is_zero)
+                      : alloc_class_slow(sizeclass_of(size_bytes), &is_zero);
+    return block != NULL && !is_zero ? memset(block, 0, size_bytes) : block;
 }
 
 static void *alloc_zeroed(size_t size_bytes) {
-    bool is_zero = false;
-    void *block;
-    if (size_bytes <= SIZECLASS_SPAN_MAX) {
-        if (UNLIKELY(!life_is_ready())) {
-            return alloc_out_of_memory();
-        }
-        unsigned kind = sizeclass_of(size_bytes);
-        block = cache_pop(cache_self, kind);
-        block = LIKELY(block != NULL) ? block : alloc_class_slow(kind, &is_zero);
-    } else {
-        block = alloc_large(size_bytes, 1, &is_zero);
+    if (UNLIKELY(!life_is_ready())) {
+        return alloc_out_of_memory();
     }
-    if (block != NULL && !is_zero) {
-        memset(block, 0, size_bytes);
+    void *block =
+        size_bytes <= SIZECLASS_SPAN_MAX ? cache_pop(cache_self, sizeclass_of(size_bytes)) : NULL;
+    if (LIKELY(block != NULL)) {
+        return memset(block, 0, size_bytes);
     }
-    return block;
+    return guard_wants(1, size_bytes) ? guard_allocate(1, size_bytes, true)
+                                      : alloc_zeroed_slow(size_bytes);
 }
 
-static void *alloc_aligned(size_t align_bytes, size_t size_bytes, bool *is_zero) {
-    *is_zero = false;
+static NOINLINE void *alloc_aligned_slow(size_t align_bytes, size_t size_bytes, bool is_zeroed) {
+    bool is_zero = false;
+    unsigned kind = sizeclass_of_aligned(align_bytes, size_bytes);
+    void *block = kind == 0 ? alloc_large(size_bytes, align_bytes, &is_zero)
+                            : alloc_class_slow(kind, &is_zero);
+    return block != NULL && is_zeroed && !is_zero ? memset(block, 0, size_bytes) : block;
+}
+
+static ALWAYS_INLINE void *alloc_aligned(size_t align_bytes, size_t size_bytes, bool is_zeroed) {
     if (!bits_is_power(align_bytes) || align_bytes > ALLOT_ALIGN_MAX) {
         errno = EINVAL;
         return NULL;
@@ -103,11 +118,13 @@ static void *alloc_aligned(size_t align_bytes, size_t size_bytes, bool *is_zero)
         return alloc_out_of_memory();
     }
     unsigned kind = sizeclass_of_aligned(align_bytes, size_bytes);
-    if (kind == 0) {
-        return alloc_large(size_bytes, align_bytes, is_zero);
+    void *block = kind != 0 ? cache_pop(cache_self, kind) : NULL;
+    if (block != NULL) {
+        return is_zeroed ? memset(block, 0, size_bytes) : block;
     }
-    void *block = cache_pop(cache_self, kind);
-    return block != NULL ? block : alloc_class_slow(kind, is_zero);
+    return guard_wants(align_bytes, size_bytes)
+               ? guard_allocate(align_bytes, size_bytes, is_zeroed)
+               : alloc_aligned_slow(align_bytes, size_bytes, is_zeroed);
 }
 
 void *alloc_uncached(size_t align_bytes, size_t size_bytes) {
@@ -120,7 +137,10 @@ void *alloc_uncached(size_t align_bytes, size_t size_bytes) {
                                                   : 0;
     }
     if (kind == 0) {
-        return alloc_aligned(align_bytes, size_bytes, &is_zero);
+        return alloc_aligned(align_bytes, size_bytes, false);
+    }
+    if (guard_wants(align_bytes, size_bytes)) {
+        return guard_allocate(align_bytes, size_bytes, false);
     }
     void *block = cache_take_past(life_cache(), kind, &is_zero);
     errno = saved;
@@ -140,15 +160,9 @@ void *allot_calloc(size_t count, size_t size_bytes) {
 }
 
 void *allot_aligned(size_t align_bytes, size_t size_bytes) {
-    bool is_zero;
-    return alloc_aligned(align_bytes, size_bytes, &is_zero);
+    return alloc_aligned(align_bytes, size_bytes, false);
 }
 
 void *allot_aligned_zeroed(size_t align_bytes, size_t size_bytes) {
-    bool is_zero;
-    void *block = alloc_aligned(align_bytes, size_bytes, &is_zero);
-    if (block != NULL && !is_zero) {
-        memset(block, 0, size_bytes);
-    }
-    return block;
+    return alloc_aligned(align_bytes, size_bytes, true);
 }

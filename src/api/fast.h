@@ -28,22 +28,23 @@ void free_uncached(void *block);
 // With a look at whether the block can have had that size.
 void free_checked(void *block, size_t align_bytes, size_t size_bytes);
 
-static ALWAYS_INLINE void *fast_malloc(size_t size_bytes) {
+// The usable size of a block of that size that is not guarded; 0: there is none.
+size_t realloc_real_size(size_t size_bytes);
+
+// NULL: alloc_slow has to be asked.
+static ALWAYS_INLINE void *fast_pop(size_t size_bytes) {
     struct cache *cache = cache_self;
     if (LIKELY(size_bytes <= SIZECLASS_DIRECT_MAX)) {
         size_t kind = cache->direct[size_bytes];
         COMPILER_ASIDE(cache, kind);
-        void *block = cache_pop(cache, kind);
-        if (LIKELY(block != NULL)) {
-            return block;
-        }
-    } else if (size_bytes <= SIZECLASS_SPAN_MAX) {
-        void *block = cache_pop(cache, sizeclass_of(size_bytes));
-        if (LIKELY(block != NULL)) {
-            return block;
-        }
+        return cache_pop(cache, kind);
     }
-    return alloc_slow(size_bytes);
+    return size_bytes <= SIZECLASS_SPAN_MAX ? cache_pop(cache, sizeclass_of(size_bytes)) : NULL;
+}
+
+static ALWAYS_INLINE void *fast_malloc(size_t size_bytes) {
+    void *block = fast_pop(size_bytes);
+    return LIKELY(block != NULL) ? block : alloc_slow(size_bytes);
 }
 
 static ALWAYS_INLINE void fast_free(void *block) {

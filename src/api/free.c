@@ -3,6 +3,7 @@
 #include "api/fast.h"
 #include "api/life.h"
 #include "api/misuse.h"
+#include "guard/guard.h"
 #include "heap/heap.h"
 #include "heap/heapgiven.h"
 #include "os/next.h"
@@ -42,12 +43,16 @@ static COLD void free_stranger(void *block) {
 }
 
 NOINLINE void free_slow(void *block) {
+    size_t granule = region_granule(block);
+    unsigned kind = region_contains(granule) ? region_kind(granule) : KIND_NONE;
     if (block == NULL) {
         return;
     }
+    if (UNLIKELY(kind == KIND_PEN)) {
+        guard_free(block);
+        return;
+    }
     int saved = errno;
-    size_t granule = region_granule(block);
-    unsigned kind = region_contains(granule) ? region_kind(granule) : KIND_NONE;
     struct cache *cache = kind >= KIND_LARGE ? life_cache() : NULL;
     if (kind == KIND_HEAP) {
         if (!heap_free(block)) {
@@ -91,11 +96,17 @@ static bool free_is_possible(size_t size_bytes, size_t usable_bytes, size_t alig
         return false;
     }
     bool has_shrunk = size_bytes >= usable_bytes / 2 && usable_bytes <= SIZECLASS_SPAN_MAX;
-    return has_shrunk || usable_bytes <= align_bytes || allot_good_size(size_bytes) == usable_bytes;
+    return has_shrunk || usable_bytes <= align_bytes ||
+           realloc_real_size(size_bytes) == usable_bytes;
 }
 
 NOINLINE void free_checked(void *block, size_t align_bytes, size_t size_bytes) {
+    size_t granule = region_granule(block);
     if (block == NULL) {
+        return;
+    }
+    if (region_contains(granule) && region_kind(granule) == KIND_PEN) {
+        guard_free_sized(block, size_bytes);
         return;
     }
     if (!misuse_is_block(block)) {
@@ -109,8 +120,7 @@ NOINLINE void free_checked(void *block, size_t align_bytes, size_t size_bytes) {
         return;
     }
     // One that allot_expand made small is still a span.
-    bool is_expanded =
-        region_kind(region_granule(block)) == KIND_LARGE && large_good_size(size_bytes) == usable;
+    bool is_expanded = region_kind(granule) == KIND_LARGE && large_good_size(size_bytes) == usable;
     if (UNLIKELY(!is_expanded && !free_is_possible(size_bytes, usable, align_bytes))) {
         misuse_size("free_sized", block, size_bytes, usable);
         return;

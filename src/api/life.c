@@ -9,6 +9,7 @@
 #include "api/misuse.h"
 #include "api/options.h"
 #include "api/stats.h"
+#include "guard/guard.h"
 #include "heap/background.h"
 #include "heap/heap.h"
 #include "os/os.h"
@@ -22,6 +23,14 @@ enum { LIFE_THP_NEVER = 1, LIFE_THP_ALWAYS = 2 };
 
 static bool life_had_threads;
 
+static void life_set_guard(uint64_t every) {
+    bool is_all = every == OPTIONS_GUARD_ALL;
+    guard_init(is_all ? GUARD_ALL : every > 0 ? GUARD_SAMPLE : GUARD_NONE, every);
+    if (is_all) {
+        registry_set_counting(true);  // every call takes the slow path
+    }
+}
+
 // Under the registry's lock: nothing here may allocate.
 void life_setup(void) {
     options_init();
@@ -34,6 +43,7 @@ void life_setup(void) {
     };
     if (region_init(&options)) {
         stats_open();
+        life_set_guard(options_guard_every());
     }
 }
 
@@ -45,6 +55,7 @@ static void life_before_fork(void) {
 static void life_in_child(void) {
     registry_repair(__atomic_load_n(&life_had_threads, __ATOMIC_RELAXED));
     heap_repair();
+    guard_repair();
 }
 
 __attribute__((constructor)) static void life_begin(void) {
@@ -62,4 +73,5 @@ __attribute__((destructor)) static void life_end(void) {
     stats_close();
     pageheap_set_policy(PAGEHEAP_NEVER, SIZE_MAX);
     registry_finish();
+    guard_finish();
 }

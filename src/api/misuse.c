@@ -2,26 +2,20 @@
 #include "api/misuse.h"
 
 #include "api/options.h"
-#include "base/fmt.h"
 #include "heap/heapgiven.h"
 #include "heap/heapslab.h"
 #include "heap/registry.h"
-#include "os/check.h"
+#include "os/os.h"
 #include "page/region.h"
 #include "slab/large.h"
 #include "slab/sizeclass.h"
 
 #include <stdatomic.h>
+#include <stdlib.h>
+
+enum { MISUSE_STDERR = 2, MISUSE_TEXT_BYTES = 256 };
 
 static _Atomic(uint64_t) misuse_reported;
-
-enum misuse_kind { MISUSE_NONE, MISUSE_UNKNOWN, MISUSE_INSIDE, MISUSE_FREE };
-
-struct misuse_finding {
-    enum misuse_kind kind;
-    const void *block;
-    size_t size_bytes;  // usable
-};
 
 static struct misuse_finding misuse_in_slab(unsigned kind, const void *address,
                                             const struct cache *cache) {
@@ -96,14 +90,26 @@ uint64_t misuse_count(void) {
     return atomic_load_explicit(&misuse_reported, memory_order_relaxed);
 }
 
-static void misuse_act(const char *line) {
+void misuse_tell(const struct fmt *fmt) {
     atomic_fetch_add_explicit(&misuse_reported, 1, memory_order_relaxed);
+    if (options_state.misuse != OPTIONS_MISUSE_IGNORE) {
+        os_write(MISUSE_STDERR, fmt->text, fmt_length(fmt));
+    }
+}
+
+void misuse_end(void) {
     if (options_state.misuse == OPTIONS_MISUSE_ABORT) {
-        check_abort(line);
+        abort();
     }
-    if (options_state.misuse == OPTIONS_MISUSE_WARN) {
-        check_say(line);
-    }
+}
+
+// ---- Words
+
+static void misuse_begin(struct fmt *fmt, const char *function, const void *address) {
+    fmt_text(fmt, "allot: error: ");
+    fmt_text(fmt, function);
+    fmt_text(fmt, " of ");
+    fmt_hex(fmt, (uintptr_t)address);
 }
 
 static void misuse_add_block(struct fmt *fmt, size_t size_bytes) {
@@ -111,68 +117,72 @@ static void misuse_add_block(struct fmt *fmt, size_t size_bytes) {
     fmt_text(fmt, "-byte block");
 }
 
-// `line` has CHECK_LINE_BYTES.
-static void misuse_begin(struct fmt *fmt, char *line, const char *function, const void *address) {
-    fmt_init(fmt, line, CHECK_LINE_BYTES);
-    fmt_text(fmt, "allot: error: ");
-    fmt_text(fmt, function);
-    fmt_text(fmt, " of ");
-    fmt_hex(fmt, (uintptr_t)address);
+void misuse_describe(struct fmt *fmt, const char *function, const void *address,
+                     const struct misuse_finding *finding) {
+    bool is_free_call = function[0] == 'f';
+    bool is_double = finding->kind == MISUSE_FREE && is_free_call;
+    misuse_begin(fmt, is_double ? "double free" : function, address);
+    if (is_double) {
+        fmt_text(fmt, " (");
+        misuse_add_block(fmt, finding->size_bytes);
+        fmt_text(fmt, ")");
+    } else if (finding->kind == MISUSE_INSIDE) {
+        fmt_text(fmt, ", which lies ");
+        fmt_number(fmt, (uintptr_t)address - (uintptr_t)finding->block);
+        fmt_text(fmt, " bytes inside a ");
+        misuse_add_block(fmt, finding->size_bytes);
+        fmt_text(fmt, " at ");
+        fmt_hex(fmt, (uintptr_t)finding->block);
+    } else if (finding->kind == MISUSE_FREE) {
+        fmt_text(fmt, ", a ");
+        misuse_add_block(fmt, finding->size_bytes);
+        fmt_text(fmt, " that was freed");
+    } else {
+        fmt_text(fmt, ", which was not allocated here");
+    }
+    fmt_text(fmt, "\n");
 }
 
-static void misuse_say_free(const void *block, size_t size_bytes) {
-    char line[CHECK_LINE_BYTES];
+void misuse_describe_size(struct fmt *fmt, const char *function, const void *block,
+                          size_t size_bytes, size_t usable_bytes) {
+    misuse_begin(fmt, function, block);
+    fmt_text(fmt, " with ");
+    fmt_number(fmt, size_bytes);
+    fmt_text(fmt, " bytes, but the block has ");
+    fmt_number(fmt, usable_bytes);
+    fmt_text(fmt, "\n");
+}
+
+static void misuse_act(const char *function, const void *address,
+                       const struct misuse_finding *finding) {
+    char text[MISUSE_TEXT_BYTES];
     struct fmt fmt;
-    misuse_begin(&fmt, line, "double free", block);
-    fmt_text(&fmt, " (");
-    misuse_add_block(&fmt, size_bytes);
-    fmt_text(&fmt, ")");
-    misuse_act(line);
+    fmt_init(&fmt, text, sizeof text);
+    misuse_describe(&fmt, function, address, finding);
+    misuse_tell(&fmt);
+    misuse_end();
 }
 
 void misuse_pointer(const char *function, const void *address) {
     struct misuse_finding finding = misuse_find(address, registry_find());
-    bool is_free_call = function[0] == 'f';
-    if (finding.kind == MISUSE_FREE && is_free_call) {
-        misuse_say_free(address, finding.size_bytes);
-        return;
-    }
-    char line[CHECK_LINE_BYTES];
-    struct fmt fmt;
-    misuse_begin(&fmt, line, function, address);
-    if (finding.kind == MISUSE_INSIDE) {
-        fmt_text(&fmt, ", which lies ");
-        fmt_number(&fmt, (uintptr_t)address - (uintptr_t)finding.block);
-        fmt_text(&fmt, " bytes inside a ");
-        misuse_add_block(&fmt, finding.size_bytes);
-        fmt_text(&fmt, " at ");
-        fmt_hex(&fmt, (uintptr_t)finding.block);
-    } else if (finding.kind == MISUSE_FREE) {
-        fmt_text(&fmt, ", a ");
-        misuse_add_block(&fmt, finding.size_bytes);
-        fmt_text(&fmt, " that was freed");
-    } else {
-        fmt_text(&fmt, ", which was not allocated here");
-    }
-    misuse_act(line);
+    misuse_act(function, address, &finding);
 }
 
 void misuse_size(const char *function, const void *block, size_t size_bytes, size_t usable_bytes) {
-    char line[CHECK_LINE_BYTES];
+    char text[MISUSE_TEXT_BYTES];
     struct fmt fmt;
-    misuse_begin(&fmt, line, function, block);
-    fmt_text(&fmt, " with ");
-    fmt_number(&fmt, size_bytes);
-    fmt_text(&fmt, " bytes, but the block has ");
-    fmt_number(&fmt, usable_bytes);
-    misuse_act(line);
+    fmt_init(&fmt, text, sizeof text);
+    misuse_describe_size(&fmt, function, block, size_bytes, usable_bytes);
+    misuse_tell(&fmt);
+    misuse_end();
 }
 
 void misuse_slab(void *block, enum slab_fault fault) {
     if (fault == SLAB_DOUBLE_FREE) {
         unsigned kind = region_kind(region_granule(block));
-        misuse_say_free(block, kind == KIND_HEAP ? heapslab_find(block).size_bytes
-                                                 : sizeclass_table[kind].size_bytes);
+        size_t size =
+            kind == KIND_HEAP ? heapslab_find(block).size_bytes : sizeclass_table[kind].size_bytes;
+        misuse_act("free", block, &(struct misuse_finding){MISUSE_FREE, block, size});
     } else {
         misuse_pointer("free", block);
     }

@@ -117,15 +117,50 @@ static bool options_is_in_range(const struct options_row *row, uint64_t value) {
     return true;
 }
 
-static bool options_parse_text(const char *text, size_t length) {
-    bool is_known = (length == 3 && memcmp(text, "off", 3) == 0) ||
-                    (length == 4 && memcmp(text, "exit", 4) == 0) ||
-                    (length > 5 && memcmp(text, "exit:", 5) == 0);
+static bool options_is_stats(const char *text, size_t length) {
+    return (length == 3 && memcmp(text, "off", 3) == 0) ||
+           (length == 4 && memcmp(text, "exit", 4) == 0) ||
+           (length > 5 && memcmp(text, "exit:", 5) == 0);
+}
+
+// "none", "all" or "sample:N".
+static bool options_parse_guard(const char *text, size_t length, uint64_t *every) {
+    static const char name[] = "sample:";
+    size_t name_length = sizeof name - 1;
+    const char *at = text + name_length;
+    if (length == 3 && memcmp(text, "all", 3) == 0) {
+        *every = OPTIONS_GUARD_ALL;
+        return true;
+    }
+    if (length == 4 && memcmp(text, "none", 4) == 0) {
+        *every = 0;
+        return true;
+    }
+    return length > name_length && memcmp(text, name, name_length) == 0 &&
+           fmt_parse_number(&at, every) && at == text + length && *every > 0 &&
+           *every <= UINT32_MAX;
+}
+
+uint64_t options_guard_every(void) {
+    uint64_t every = 0;
+    options_parse_guard(options_state.guard, strlen(options_state.guard), &every);
+    return every;
+}
+
+static char *options_text(const struct options_row *row) {
+    return (char *)&options_state + row->offset;
+}
+
+static bool options_parse_text(const struct options_row *row, const char *text, size_t length) {
+    bool is_guard = row->offset == offsetof(struct options, guard);
+    uint64_t every;
+    bool is_known =
+        is_guard ? options_parse_guard(text, length, &every) : options_is_stats(text, length);
     if (!is_known || length >= OPTIONS_TEXT_BYTES) {
         return false;
     }
-    memcpy(options_state.stats, text, length);
-    options_state.stats[length] = 0;
+    memcpy(options_text(row), text, length);
+    options_text(row)[length] = 0;
     return true;
 }
 
@@ -145,7 +180,7 @@ static bool options_assign(const struct options_row *row, const char *text, size
         }
         break;
     case OPTIONS_CHOICE: is_right = options_parse_choice(text, length, row->values, &value); break;
-    case OPTIONS_TEXT: return options_parse_text(text, length);
+    case OPTIONS_TEXT: return options_parse_text(row, text, length);
     }
     if (!is_right || !options_is_in_range(row, value)) {
         return false;
@@ -177,7 +212,7 @@ static void options_print(const struct options_row *row, struct fmt *fmt) {
         }
         fmt_span(fmt, at, fmt_length_until(at, ' '));
         break;
-    case OPTIONS_TEXT: fmt_text(fmt, options_state.stats); break;
+    case OPTIONS_TEXT: fmt_text(fmt, options_text(row)); break;
     }
 }
 

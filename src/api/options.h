@@ -18,9 +18,13 @@ enum { OPTIONS_TEXT_BYTES = 256 };
 struct options {
     uint64_t purge_delay, dirty_limit, thread_cache, total_cache, reserve;
     uint64_t thp, hugetlb, background, misuse, verbose;
-    char stats[OPTIONS_TEXT_BYTES];
+    char stats[OPTIONS_TEXT_BYTES], guard[OPTIONS_TEXT_BYTES];
 };
 extern struct options options_state;
+
+// One block in so many is to be guarded; 0: none, OPTIONS_GUARD_ALL: every one.
+#define OPTIONS_GUARD_ALL UINT64_MAX
+uint64_t options_guard_every(void);
 
 // Reads the defaults, then what the program was linked with, then the
 // environment. What is wrong is kept for options_complain. Only the first call

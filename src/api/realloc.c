@@ -3,6 +3,7 @@
 #include "api/fast.h"
 #include "api/life.h"
 #include "api/misuse.h"
+#include "guard/guard.h"
 #include "heap/heap.h"
 #include "heap/heapgiven.h"
 #include "os/next.h"
@@ -18,6 +19,7 @@ enum realloc_source {
     REALLOC_LARGE,
     REALLOC_HEAP,
     REALLOC_GIVEN,
+    REALLOC_GUARDED,
     REALLOC_FOREIGN,
     REALLOC_BAD
 };
@@ -33,6 +35,9 @@ static enum realloc_source realloc_look(const void *block, unsigned *kind) {
     *kind = region_kind(granule);
     if (sizeclass_is_slab(*kind)) {
         return LIKELY(slab_is_taken(*kind, block)) ? REALLOC_CLASS : REALLOC_BAD;
+    }
+    if (*kind == KIND_PEN) {
+        return REALLOC_GUARDED;
     }
     if (*kind == KIND_HEAP) {
         struct heapslab_place place = heapslab_find(block);
@@ -139,6 +144,7 @@ void *allot_realloc(void *block, size_t size_bytes) {
     case REALLOC_LARGE: result = realloc_large(block, size_bytes); break;
     case REALLOC_HEAP:
     case REALLOC_GIVEN: result = realloc_heap(allot_heap_of(block), block, size_bytes); break;
+    case REALLOC_GUARDED: return guard_realloc(block, size_bytes);
     case REALLOC_FOREIGN: return realloc_foreign(block, size_bytes);
     case REALLOC_BAD: misuse_pointer("realloc", block); break;
     }
@@ -170,6 +176,7 @@ bool allot_expand(void *block, size_t size_bytes) {
     case REALLOC_LARGE: return size_bytes <= LARGE_MAX_BYTES && realloc_resize(block, size_bytes);
     case REALLOC_HEAP:
     case REALLOC_GIVEN:
+    case REALLOC_GUARDED:
     case REALLOC_FOREIGN: return size_bytes <= allot_usable_size(block);
     case REALLOC_BAD: misuse_pointer("expand", block); break;
     }
@@ -187,6 +194,7 @@ static NOINLINE size_t realloc_usable_slow(const void *block) {
     case REALLOC_LARGE: return large_usable_bytes(block);
     case REALLOC_HEAP: return heapslab_find(block).size_bytes;
     case REALLOC_GIVEN: return given_usable_bytes(heapgiven_find(block)->given, block);
+    case REALLOC_GUARDED: return guard_usable_bytes("usable_size", block);
     case REALLOC_FOREIGN:
         if (next_usable_size((void *)block, &foreign)) {
             return foreign;
@@ -210,10 +218,16 @@ size_t allot_usable_size(const void *block) {
     return realloc_usable_slow(block);
 }
 
-size_t allot_good_size(size_t size_bytes) {
+size_t realloc_real_size(size_t size_bytes) {
     if (size_bytes > LARGE_MAX_BYTES || !life_is_ready()) {
         return 0;
     }
     return size_bytes <= SIZECLASS_SPAN_MAX ? sizeclass_table[sizeclass_of(size_bytes)].size_bytes
                                             : large_good_size(size_bytes);
+}
+
+// A guarded block ends where it was asked to.
+size_t allot_good_size(size_t size_bytes) {
+    size_t real = realloc_real_size(size_bytes);
+    return guard_mode != GUARD_NONE && real != 0 ? size_bytes : real;
 }

@@ -5,6 +5,7 @@
 #include "api/misuse.h"
 #include "api/options.h"
 #include "base/fmt.h"
+#include "guard/guard.h"
 #include "heap/heap.h"
 #include "heap/registry.h"
 #include "os/check.h"
@@ -53,6 +54,7 @@ static void stats_fill(struct allot_stats *stats) {
     struct large_stats large;
     struct registry_stats threads;
     struct allot_heap_stats heaps;
+    struct guard_stats guarded;
     if (region_is_ready()) {
         region_read_stats(&region);
     }
@@ -62,15 +64,19 @@ static void stats_fill(struct allot_stats *stats) {
     holes_read_stats(&holes);
     large_read_stats(&large);
     heap_read_totals(&heaps);
+    guard_read_stats(&guarded);
     stats->version = STATS_VERSION;
     stats->thread_count = threads.thread_count;
     stats->live_bytes = stats_less(slabs.taken_bytes + large.used_bytes, threads.cached.bytes);
     stats->live_bytes += heaps.live_bytes;
     stats->live_blocks = stats_less(slabs.taken_blocks + large.used_blocks, threads.cached.blocks);
     stats->live_blocks += heaps.live_blocks;
+    stats->live_bytes += guarded.live_bytes;
+    stats->live_blocks += guarded.live_blocks;
     stats->cached_bytes = threads.cached.bytes;
     stats->partial_bytes = stats_less(slabs.free_bytes, holes.bytes);
     stats->partial_bytes += stats_less(heaps.held_bytes, heaps.live_bytes);
+    stats->partial_bytes += guarded.held_bytes;
     stats->dirty_bytes = pages.dirty_bytes;
     stats->purged_bytes = pages.clean_bytes + holes.bytes;
     stats->metadata_bytes = region.meta_bytes;

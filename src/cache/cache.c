@@ -44,7 +44,7 @@ static void cache_count(_Atomic(uint64_t) *counter, uint64_t by) {
 }
 
 static void **cache_bottom(const struct cache *cache, unsigned kind) {
-    return cache->end[kind] - (cache->bins[kind].limit - 1);
+    return cache->end[kind] - (CACHE_BIN(cache, kind).limit - 1);
 }
 
 static void cache_set_top(struct cache *cache, unsigned kind, void **top) {
@@ -54,7 +54,9 @@ static void cache_set_top(struct cache *cache, unsigned kind, void **top) {
 void cache_init(struct cache *cache, uint16_t number, uint16_t shard) {
     for (unsigned k = 0; k < SIZECLASS_END; k++) {
         cache->top[k] = cache->end[k] = cache_no_block;
-        cache->bins[k].lease.lessee = number;
+    }
+    for (unsigned k = SIZECLASS_FIRST; k < SIZECLASS_END; k++) {
+        CACHE_BIN(cache, k).lease.lessee = number;
     }
     memcpy(cache->direct, sizeclass_direct, sizeof cache->direct);
     cache->number = number;
@@ -93,7 +95,7 @@ static void cache_give_stack(struct cache *cache, void **stack, unsigned slots_l
 }
 
 static void cache_set_limit(struct cache *cache, unsigned kind, void **bottom, unsigned limit) {
-    struct cache_bin *bin = &cache->bins[kind];
+    struct cache_bin *bin = &CACHE_BIN(cache, kind);
     size_t size = sizeclass_table[kind].size_bytes;
     cache->held_bytes += (size_t)limit * size - (size_t)bin->limit * size;
     __atomic_store_n(&bin->limit, (uint16_t)limit, __ATOMIC_RELAXED);
@@ -105,7 +107,7 @@ static void cache_set_limit(struct cache *cache, unsigned kind, void **bottom, u
 // nothing has changed.
 static bool cache_resize_stack(struct cache *cache, unsigned kind, unsigned limit) {
     ALLOT_ASSERT(bits_is_power(limit));
-    struct cache_bin *bin = &cache->bins[kind];
+    struct cache_bin *bin = &CACHE_BIN(cache, kind);
     unsigned slots_log2 = bits_log2(limit);
     void **old = bin->limit > 0 ? cache_bottom(cache, kind) : NULL;
     if (old != NULL && slots_log2 <= bin->slots_log2) {
@@ -143,7 +145,7 @@ static bool cache_is_within_budget(const struct cache *cache, size_t more_bytes)
 }
 
 static void cache_widen(struct cache *cache, unsigned kind) {
-    const struct cache_bin *bin = &cache->bins[kind];
+    const struct cache_bin *bin = &CACHE_BIN(cache, kind);
     const struct sizeclass *class = &sizeclass_table[kind];
     if (bin->limit < class->slots_max &&
         cache_is_within_budget(cache, (size_t)bin->limit * class->size_bytes)) {
@@ -157,19 +159,20 @@ static bool cache_suits_giver(unsigned limit, unsigned kind) {
 }
 
 static bool cache_open(struct cache *cache, unsigned kind) {
-    return cache->bins[kind].limit > 0 ||
+    return CACHE_BIN(cache, kind).limit > 0 ||
            cache_resize_stack(cache, kind, sizeclass_table[kind].slots_first);
 }
 
 // ---- What the thread took and gave
 
 static unsigned cache_fill(const struct cache *cache, unsigned kind) {
-    return cache->bins[kind].limit > 0 ? (unsigned)(cache->top[kind] - cache_bottom(cache, kind))
-                                       : 0;
+    return CACHE_BIN(cache, kind).limit > 0
+               ? (unsigned)(cache->top[kind] - cache_bottom(cache, kind))
+               : 0;
 }
 
 static void cache_settle_bin(struct cache *cache, unsigned kind) {
-    struct cache_bin *bin = &cache->bins[kind];
+    struct cache_bin *bin = &CACHE_BIN(cache, kind);
     size_t size = sizeclass_table[kind].size_bytes;
     unsigned fill = cache_fill(cache, kind);
     if (fill < bin->settled) {
@@ -210,14 +213,14 @@ static void cache_flush(struct cache *cache, unsigned kind, unsigned count) {
     memcpy(blocks, bottom + 1, count * sizeof *blocks);
     memmove(bottom + 1, bottom + 1 + count, (have - count) * sizeof *blocks);
     cache_set_top(cache, kind, cache->top[kind] - count);
-    cache->bins[kind].settled = (uint8_t)(have - count);
+    CACHE_BIN(cache, kind).settled = (uint8_t)(have - count);
     cache_give(cache, kind, blocks, count);
     cache_count(&cache->flush_calls, 1);
 }
 
 // Gives the stack itself back, too.
 static void cache_close(struct cache *cache, unsigned kind) {
-    struct cache_bin *bin = &cache->bins[kind];
+    struct cache_bin *bin = &CACHE_BIN(cache, kind);
     if (bin->limit > 0) {
         void **bottom = cache_bottom(cache, kind);
         cache_flush(cache, kind, (unsigned)(cache->top[kind] - bottom));
@@ -242,7 +245,7 @@ void cache_empty(struct cache *cache) {
 // and half of its room; one that is only given back to keeps little: its blocks
 // would hold on to slabs that are about to become free.
 static void cache_scavenge_bin(struct cache *cache, unsigned k, bool is_over) {
-    struct cache_bin *bin = &cache->bins[k];
+    struct cache_bin *bin = &CACHE_BIN(cache, k);
     bool is_idle = !bin->was_taken && !bin->was_given;
     bool only_given = !bin->was_taken && !cache_suits_giver(bin->limit, k);
     bin->was_taken = bin->was_given = false;
@@ -295,7 +298,7 @@ static bool cache_is_guest(struct cache_bin *bin) {
 }
 
 void cache_push_slow(struct cache *cache, unsigned kind, void *block) {
-    struct cache_bin *bin = &cache->bins[kind];
+    struct cache_bin *bin = &CACHE_BIN(cache, kind);
     cache_housekeep(cache);
     bin->was_given = true;
     if (cache_is_guest(bin) || !cache_open(cache, kind)) {
@@ -323,7 +326,7 @@ void cache_push_slow(struct cache *cache, unsigned kind, void *block) {
 
 // Refills double until they fill half of the stack.
 static unsigned cache_want(struct cache *cache, unsigned kind) {
-    struct cache_bin *bin = &cache->bins[kind];
+    struct cache_bin *bin = &CACHE_BIN(cache, kind);
     const struct sizeclass *class = &sizeclass_table[kind];
     unsigned want = bin->want > 0 ? bin->want * 2u : class->slots_first / 2u;
     unsigned most = class->slots_max / 2u;
@@ -380,7 +383,7 @@ void cache_give_past(struct cache *cache, unsigned kind, void *block) {
 }
 
 void *cache_refill(struct cache *cache, unsigned kind, bool *is_zero) {
-    struct cache_bin *bin = &cache->bins[kind];
+    struct cache_bin *bin = &CACHE_BIN(cache, kind);
     cache_housekeep(cache);
     bin->was_taken = true;
     bool shares_line = sizeclass_table[kind].size_bytes < CACHE_LINE_BYTES;
@@ -418,7 +421,7 @@ void *cache_refill(struct cache *cache, unsigned kind, bool *is_zero) {
 // The owner may be at work: a count that cannot be right is left out.
 void cache_add_stats(const struct cache *cache, struct cache_stats *stats) {
     for (unsigned k = SIZECLASS_FIRST; k < SIZECLASS_END; k++) {
-        size_t limit = __atomic_load_n(&cache->bins[k].limit, __ATOMIC_RELAXED);
+        size_t limit = __atomic_load_n(&CACHE_BIN(cache, k).limit, __ATOMIC_RELAXED);
         void **end = __atomic_load_n(&cache->end[k], __ATOMIC_RELAXED);
         void **top = __atomic_load_n(&cache->top[k], __ATOMIC_RELAXED);
         size_t room = (size_t)(end - top);
@@ -430,7 +433,7 @@ void cache_add_stats(const struct cache *cache, struct cache_stats *stats) {
 }
 
 bool cache_holds(const struct cache *cache, unsigned kind, const void *block) {
-    if (cache->bins[kind].limit == 0) {
+    if (CACHE_BIN(cache, kind).limit == 0) {
         return false;
     }
     for (void **at = cache->top[kind]; *at != NULL; at--) {
@@ -455,7 +458,7 @@ static bool cache_can_trust(unsigned kind, const void *block) {
 // The owner may have been at work on the stack: what it says of itself has to
 // agree.
 static unsigned cache_count_trusted(const struct cache *cache, unsigned kind) {
-    const struct cache_bin *bin = &cache->bins[kind];
+    const struct cache_bin *bin = &CACHE_BIN(cache, kind);
     if (bin->limit == 0 || bin->limit > CACHE_SLOTS_MAX) {
         return 0;
     }
@@ -479,7 +482,7 @@ void cache_salvage(struct cache *cache) {
 void cache_validate(const struct cache *cache) {
     size_t held = 0;
     for (unsigned k = SIZECLASS_FIRST; k < SIZECLASS_END; k++) {
-        const struct cache_bin *bin = &cache->bins[k];
+        const struct cache_bin *bin = &CACHE_BIN(cache, k);
         if (bin->limit == 0) {
             ALLOT_ASSERT(cache->top[k] == cache_no_block && cache->end[k] == cache_no_block);
             continue;

@@ -51,6 +51,18 @@ struct cache_use {
     uint64_t allocated_bytes, freed_bytes;
 };
 
+struct guarded;  // layer 7
+
+// What guard mode knows of the thread.
+struct cache_watch {
+    uintptr_t stack_low, stack_high;  // its stack, or that of a coroutine
+    uint32_t stack_looks;
+    bool is_stack_sure;      // it stays as long as the thread does
+    uint64_t random;         // chooses the blocks that are sampled
+    int64_t sample_left;     // blocks until the next one
+    struct guarded *sample;  // taken, and not yet allocated
+};
+
 struct cache {
     void **top[SIZECLASS_END];
     void **end[SIZECLASS_END];
@@ -70,9 +82,12 @@ struct cache {
     _Atomic(uint16_t) turn;                  // threads that had this record  [registry]
     _Atomic(uint64_t) malloc_calls, free_calls, large_calls;  // counted if is_counting
     _Atomic(uint64_t) refill_calls, flush_calls, remote_blocks;
-    struct cache_use use;  // [owner]
-    struct cache_bin bins[SIZECLASS_END];
+    struct cache_use use;       // [owner]
+    struct cache_watch *watch;  // [owner] NULL until guard mode looks at the thread
+    struct cache_bin bins[SIZECLASS_SLABS + SIZECLASS_SPANS];
 };
+
+#define CACHE_BIN(cache, kind) ((cache)->bins[(kind)-SIZECLASS_FIRST])
 
 // Reserved in memory for records, the rest of it holds the first stacks.
 #define CACHE_RECORD_BYTES ((size_t)4096)

@@ -7,6 +7,7 @@
 #include "api/fast.h"
 #include "base/config.h"
 #include "os/check.h"
+#include "os/frame.h"
 
 #include <dlfcn.h>
 #include <stdalign.h>
@@ -53,9 +54,17 @@ static COLD void *cxx_retry(size_t align_bytes, size_t size_bytes) {
     return block;
 }
 
-static ALWAYS_INLINE void *cxx_new(size_t align_bytes, size_t size_bytes) {
-    void *block = cxx_allocate(align_bytes, size_bytes);
+// Keeps its frame: what is allocated in there is traced to the caller of new.
+static NOINLINE void *cxx_new_slow(size_t align_bytes, size_t size_bytes) {
+    FRAME_KEEP();
+    bool is_plain = align_bytes <= alignof(max_align_t);
+    void *block = is_plain ? alloc_slow(size_bytes) : allot_aligned(align_bytes, size_bytes);
     return LIKELY(block != NULL) ? block : cxx_retry(align_bytes, size_bytes);
+}
+
+static ALWAYS_INLINE void *cxx_new(size_t align_bytes, size_t size_bytes) {
+    void *block = align_bytes <= alignof(max_align_t) ? fast_pop(size_bytes) : NULL;
+    return LIKELY(block != NULL) ? block : cxx_new_slow(align_bytes, size_bytes);
 }
 
 // What a handler throws must not get out of a nothrow form. Only C++ can catch
@@ -78,9 +87,15 @@ static COLD void *cxx_retry_nothrow(size_t align_bytes, size_t size_bytes, const
     return is_plain ? next.plain(size_bytes, tag) : next.aligned(size_bytes, align_bytes, tag);
 }
 
-static ALWAYS_INLINE void *cxx_new_nothrow(size_t align_bytes, size_t size_bytes, const void *tag) {
+static NOINLINE void *cxx_new_nothrow_slow(size_t align_bytes, size_t size_bytes, const void *tag) {
+    FRAME_KEEP();
     void *block = cxx_allocate(align_bytes, size_bytes);
     return LIKELY(block != NULL) ? block : cxx_retry_nothrow(align_bytes, size_bytes, tag);
+}
+
+static ALWAYS_INLINE void *cxx_new_nothrow(size_t align_bytes, size_t size_bytes, const void *tag) {
+    void *block = align_bytes <= alignof(max_align_t) ? fast_pop(size_bytes) : NULL;
+    return LIKELY(block != NULL) ? block : cxx_new_nothrow_slow(align_bytes, size_bytes, tag);
 }
 
 #define CXX_NEW(symbol)                          \

@@ -9,6 +9,8 @@
 #include "api/fast.h"
 #include "api/life.h"
 #include "base/config.h"
+#include "guard/guard.h"
+#include "os/frame.h"
 #include "os/os.h"
 #include "slab/large.h"
 #include "slab/sizeclass.h"
@@ -42,7 +44,7 @@ static bool jemalloc_is_uncached(int flags) {
 
 // What a block of this size would have; 0 if there can be none.
 static size_t jemalloc_real_size(size_t size_bytes, size_t align_bytes) {
-    if (align_bytes == 1 || size_bytes > LARGE_MAX_BYTES) {
+    if (align_bytes == 1 || size_bytes > LARGE_MAX_BYTES || guard_mode != GUARD_NONE) {
         return allot_good_size(size_bytes);
     }
     if (align_bytes > ALLOT_ALIGN_MAX || !life_is_ready()) {
@@ -109,14 +111,15 @@ static void *jemalloc_move(void *block, size_t before_bytes, size_t size_bytes, 
 
 JEMALLOC_EXPORT void *rallocx(void *block, size_t size_bytes, int flags);
 JEMALLOC_EXPORT void *rallocx(void *block, size_t size_bytes, int flags) {
+    FRAME_KEEP();
     size_bytes = size_bytes > 0 ? size_bytes : 1;
     if (block == NULL) {
         return mallocx(size_bytes, flags);
     }
     size_t before = allot_usable_size(block);
     bool is_plain = jemalloc_align(flags) == 1 && !jemalloc_is_uncached(flags);
-    bool stays = !is_plain && jemalloc_is_aligned(block, flags) && size_bytes >= before / 2 &&
-                 allot_expand(block, size_bytes);
+    bool stays = !is_plain && guard_mode == GUARD_NONE && jemalloc_is_aligned(block, flags) &&
+                 size_bytes >= before / 2 && allot_expand(block, size_bytes);
     void *result = is_plain ? allot_realloc(block, size_bytes)
                    : stays  ? block
                             : jemalloc_move(block, before, size_bytes, flags);
@@ -160,7 +163,9 @@ JEMALLOC_ALSO(dallocx);
 
 JEMALLOC_EXPORT void sdallocx(void *block, size_t size_bytes, int flags);
 JEMALLOC_EXPORT void sdallocx(void *block, size_t size_bytes, int flags) {
-    if (jemalloc_is_uncached(flags)) {
+    // A guarded block keeps its size when xallocx takes less.
+    bool is_less = guard_mode != GUARD_NONE && size_bytes < allot_usable_size(block);
+    if (jemalloc_is_uncached(flags) || is_less) {
         jemalloc_release(block, flags);
     } else {
         allot_free_aligned_sized(block, jemalloc_align(flags), size_bytes);

@@ -8,6 +8,7 @@
 #include "base/bits.h"
 #include "base/config.h"
 #include "base/fmt.h"
+#include "os/frame.h"
 #include "os/os.h"
 
 #include <errno.h>
@@ -76,6 +77,7 @@ FACE_EXPORT void *reallocarray(void *block, size_t count, size_t size_bytes) {
 // NetBSD's: the pointer is changed in place; 0 or an errno value.
 FACE_EXPORT int reallocarr(void *pointer, size_t count, size_t size_bytes);
 FACE_EXPORT int reallocarr(void *pointer, size_t count, size_t size_bytes) {
+    FRAME_KEEP();
     void **block = pointer;
     size_t bytes;
     int saved = errno;
@@ -112,6 +114,7 @@ FACE_EXPORT void *memalign(size_t align_bytes, size_t size_bytes) {
 }
 
 FACE_EXPORT int posix_memalign(void **block, size_t align_bytes, size_t size_bytes) {
+    FRAME_KEEP();
     if (!bits_is_power(align_bytes) || align_bytes % sizeof(void *) != 0) {
         return EINVAL;
     }

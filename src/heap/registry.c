@@ -172,6 +172,9 @@ static struct cache *registry_start(void) {
     cache->is_counting = registry_state.is_counting;
     cache->is_bypassed = false;
     cache->use = (struct cache_use){0, 0};
+    if (cache->watch != NULL) {
+        *cache->watch = (struct cache_watch){0};
+    }
     registry_own = cache;
     uint64_t turn = atomic_load_explicit(&cache->turn, memory_order_relaxed);
     registry_id = (uintptr_t)cache | turn << REGISTRY_ADDRESS_BITS;
@@ -332,7 +335,7 @@ void registry_repair(bool had_threads) {
 
 static bool registry_has_leased(unsigned kind, uint32_t slab) {
     const struct cache *survivor = registry_state.survivor;
-    return survivor != NULL && survivor->bins[kind].lease.slab == slab;
+    return survivor != NULL && CACHE_BIN(survivor, kind).lease.slab == slab;
 }
 
 // The lock is held. Every record but that of the thread that forked becomes an

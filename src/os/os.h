@@ -47,6 +47,11 @@ int os_renew(void *address, size_t size_bytes);
 // single ones. Best effort; the content is kept.
 void os_populate(void *address, size_t size_bytes);
 
+// Makes a committed range inaccessible; its content is lost and its memory goes
+// back. On an error it is as it was. os_unfence: committed again, content zero.
+int os_fence(void *address, size_t size_bytes);
+int os_unfence(void *address, size_t size_bytes);
+
 // Keeps a committed range resident (mlock).
 int os_lock(void *address, size_t size_bytes);
 
@@ -83,6 +88,9 @@ int os_duplicate(int fd);  // above the standard ones; -1 if not possible
 // a NUL behind them; or minus an errno value.
 long os_read_file(const char *path, char *text, size_t size_bytes, size_t offset_bytes);
 int os_open_append(const char *path);  // -1 if not possible
+int os_open_read(const char *path);    // likewise
+// The next bytes of it. Returns how many; 0 at the end or on an error.
+size_t os_read(int fd, char *text, size_t size_bytes);
 void os_close(int fd);
 int os_process_id(void);
 

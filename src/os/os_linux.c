@@ -36,6 +36,10 @@ enum { OS_FUTEX_WAIT_PRIVATE = 0 | 128, OS_FUTEX_WAKE_PRIVATE = 1 | 128 };
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#define MADV_GUARD_REMOVE 103
+#endif
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
 #endif
@@ -163,6 +167,30 @@ void os_populate(void *address, size_t size_bytes) {
     os_madvise(address, size_bytes, MADV_POPULATE_WRITE);
 }
 
+// Markers in the page tables use up no mapping; locked memory and older kernels
+// have protected pages only.
+static bool os_has_protected;
+
+int os_fence(void *address, size_t size_bytes) {
+    if (os_madvise(address, size_bytes, MADV_GUARD_INSTALL) == 0) {
+        return 0;
+    }
+    long result = OS_CALL(SYS_mprotect, (long)address, (long)size_bytes, PROT_NONE);
+    if (!os_is_error(result)) {
+        __atomic_store_n(&os_has_protected, true, __ATOMIC_RELAXED);
+        os_purge(address, size_bytes);
+    } else {
+        os_madvise(address, size_bytes, MADV_GUARD_REMOVE);  // a part may have them
+    }
+    return os_error(result);
+}
+
+int os_unfence(void *address, size_t size_bytes) {
+    int error = os_madvise(address, size_bytes, MADV_GUARD_REMOVE);
+    return __atomic_load_n(&os_has_protected, __ATOMIC_RELAXED) ? os_commit(address, size_bytes)
+                                                                : error;
+}
+
 int os_lock(void *address, size_t size_bytes) {
     return os_error(OS_CALL(SYS_mlock, (long)address, (long)size_bytes));
 }
@@ -276,6 +304,19 @@ int os_open_append(const char *path) {
     long fd =
         OS_CALL(SYS_openat, AT_FDCWD, (long)path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     return fd >= 0 ? (int)fd : -1;
+}
+
+int os_open_read(const char *path) {
+    long fd = OS_CALL(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_CLOEXEC);
+    return fd >= 0 ? (int)fd : -1;
+}
+
+size_t os_read(int fd, char *text, size_t size_bytes) {
+    long length = -EINTR;
+    while (length == -EINTR) {
+        length = OS_CALL(SYS_read, fd, (long)text, (long)size_bytes);
+    }
+    return length > 0 ? (size_t)length : 0;
 }
 
 void os_close(int fd) {

@@ -30,13 +30,14 @@
 #include <stdint.h>
 #include <string.h>
 
-// What a granule holds. Size classes follow KIND_HEAP.
+// What a granule holds. Size classes follow KIND_PEN.
 enum {
     KIND_NONE = 0,    // free, or not ours
     KIND_INSIDE = 1,  // in use, not the first granule of a large block; or on its way
     KIND_LARGE = 2,   // first granule of a large block
     KIND_HEAP = 3,    // of a first-class heap: the granule's record says more
-    KIND_CLASS_FIRST = 4,
+    KIND_PEN = 4,     // of guarded blocks: likewise
+    KIND_CLASS_FIRST = 5,
 };
 
 enum span_state {
@@ -53,6 +54,7 @@ enum span_state {
 enum { SPAN_INLINE_WORDS = 4, SPAN_STATE_BITS = 8 };
 
 struct allot_heap;  // a first-class heap, layer 5: only its address is kept here
+struct pen;         // of guarded blocks, layer 7: likewise
 
 struct span {
     union {
@@ -77,6 +79,7 @@ struct span {
             struct allot_heap *heap;
             COMPILER_LATE(uint32_t) all_next, all_prev;  // spans of the heap
         } owned;
+        struct pen *pen;  // KIND_PEN: of each granule
     } as;
     _Atomic(uint64_t) *words;       // of a slab: as.bits, or outside if there are more
     _Atomic(uint32_t) state;        // enum span_state; of a slab with its generation above

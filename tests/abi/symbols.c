@@ -152,6 +152,8 @@ static const char *const allot_names[] = {
     "allot_region_pool_stats",
     "allot_region_pool_walk",
     "allot_region_pool_validate",
+    "allot_check",
+    "allot_guard_report",
     "allot_defrag_hint",
     "allot_pressure",
     "allot_buffer_create",

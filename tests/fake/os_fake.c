@@ -89,7 +89,9 @@ static void os_fake_demand(const char *what, const void *address, size_t size_by
 }
 
 static void os_fake_set(const void *address, size_t size_bytes, enum os_fake_page state) {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     size_t first = os_fake_index(address);
+    pthread_mutex_lock(&lock);
     for (size_t i = first; i < first + size_bytes / OS_FAKE_PAGE_BYTES; i++) {
         os_fake.mapped_bytes += OS_FAKE_PAGE_BYTES * (state != PAGE_FREE);
         os_fake.mapped_bytes -= OS_FAKE_PAGE_BYTES * (os_fake_pages[i] != PAGE_FREE);
@@ -97,6 +99,7 @@ static void os_fake_set(const void *address, size_t size_bytes, enum os_fake_pag
         os_fake.committed_bytes -= OS_FAKE_PAGE_BYTES * (os_fake_pages[i] == PAGE_COMMITTED);
         os_fake_pages[i] = (uint8_t)state;
     }
+    pthread_mutex_unlock(&lock);
 }
 
 bool os_fake_is_committed(const void *address) {
@@ -224,6 +227,26 @@ void os_populate(void *address, size_t size_bytes) {
     (void)size_bytes;
 }
 
+// Protected pages, as the oldest kernel has them.
+int os_fence(void *address, size_t size_bytes) {
+    os_fake_demand("fence", address, size_bytes, PAGE_COMMITTED);
+    if (os_fake_fails(OS_FAKE_FENCE)) {
+        return ENOMEM;
+    }
+    os_fake_set(address, size_bytes, PAGE_RESERVED);
+    os_fake_discard(address, size_bytes);
+    return mprotect(address, size_bytes, PROT_NONE) == 0 ? 0 : errno;
+}
+
+int os_unfence(void *address, size_t size_bytes) {
+    os_fake_demand("unfence", address, size_bytes, PAGE_RESERVED);
+    if (os_fake_fails(OS_FAKE_FENCE)) {
+        return ENOMEM;
+    }
+    os_fake_open(address, size_bytes);
+    return 0;
+}
+
 int os_lock(void *address, size_t size_bytes) {
     os_fake_demand("lock", address, size_bytes, PAGE_COMMITTED);
     return 0;
@@ -312,6 +335,18 @@ long os_read_file(const char *path, char *text, size_t size_bytes, size_t offset
 int os_open_append(const char *path) {
     (void)path;
     return -1;
+}
+
+int os_open_read(const char *path) {
+    (void)path;
+    return -1;
+}
+
+size_t os_read(int fd, char *text, size_t size_bytes) {
+    (void)fd;
+    (void)text;
+    (void)size_bytes;
+    return 0;
 }
 
 void os_close(int fd) {

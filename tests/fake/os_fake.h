@@ -19,6 +19,7 @@ enum os_fake_call {
     OS_FAKE_PURGE,
     OS_FAKE_MOVE,
     OS_FAKE_RENEW,
+    OS_FAKE_FENCE,
     OS_FAKE_CALLS,
 };
 

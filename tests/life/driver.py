@@ -40,6 +40,8 @@ def environment(preloaded, **more):
     result.update(more)
     if preloaded:
         result["LD_PRELOAD"] = LIBRARY
+        if "ALLOT_TEST_GUARD" in os.environ:
+            result.setdefault("ALLOT_GUARD", os.environ["ALLOT_TEST_GUARD"])
     return result
 
 

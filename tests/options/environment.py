@@ -81,7 +81,9 @@ class Environment(unittest.TestCase):
         for option, (kind, default, _, values) in TABLE.items():
             if option in ("stats", "verbose"):
                 continue
-            texts = values.split() if kind == "CHOICE" else [other[kind], default]
+            texts = (values.split() if kind == "CHOICE" else
+                     ["all", "sample:1000", default] if option == "guard" else
+                     [other[kind], default])
             for text in texts:
                 with self.subTest(option=option, text=text):
                     self.check_option(option, text, text)

@@ -12,7 +12,8 @@ CHECK_UNUSED static size_t sizes_draw(struct check_random *random, unsigned log2
     size_t size = check_random_below(random, (size_t)1 << log2);
     uint64_t choice = check_random_below(random, 8);
     if (choice < 4) {
-        size = allot_good_size(size) + choice - 1;  // -1, 0, +1, +2
+        size_t good = allot_good_size(size);
+        size = good + choice - (good > 0);  // -1, 0, +1, +2
     }
     return size;
 }

@@ -527,6 +527,63 @@ class CompareTest(ToolTest):
         self.assertIn("stopped by signal 2", errors)
 
 
+class CheckTest(ToolTest):
+    FAULTS = str(PROGRAMS / "tool_faults")
+    HAS_SYMBOLS = os.environ.get("ALLOT_TOOL_HAS_SYMBOLS") == "1"
+
+    def frames(self, text, title):
+        """The functions below a title of a report."""
+        part = text.partition(f"  {title}\n")[2]
+        lines = re.match(r"(?:    #.*\n)*", part).group(0).splitlines()
+        return [line.split()[2] if len(line.split()) > 2 else "" for line in lines]
+
+    def test_check_names_an_overrun_with_functions_and_lines(self):
+        done = self.tool("check", "--", self.FAULTS, "overrun")
+        self.assertEqual(done.returncode, 134, done.stderr)
+        self.assertRegex(done.stderr, r"^allot: error: overrun: the 23-byte block at 0x[0-9a-f]+ "
+                                      r"was written at offset 23\n")
+        self.assertIn("1 fault was reported", done.stderr)
+        if self.HAS_SYMBOLS:
+            self.assertEqual(self.frames(done.stderr, "allocated at")[:2], ["name_copy", "main"])
+            self.assertEqual(self.frames(done.stderr, "freed at")[:2], ["name_drop", "main"])
+            self.assertRegex(done.stderr, r"name_copy \(.*guard_faults\.c:\d+\)\n")
+
+    def test_check_names_all_three_calls_of_a_double_free(self):
+        done = self.tool("check", "--", self.FAULTS, "double-free")
+        self.assertEqual(done.returncode, 134, done.stderr)
+        self.assertRegex(done.stderr,
+                         r"^allot: error: double free of 0x[0-9a-f]+ \(4-byte block\)\n")
+        for title in ("by the call at", "allocated at", "freed at"):
+            self.assertIn(f"  {title}\n    #0 /", done.stderr)
+
+    def test_check_says_where_a_fence_was_touched_and_whose_it_is(self):
+        done = self.tool("check", "--", self.FAULTS, "large")
+        self.assertEqual(done.returncode, 139, done.stderr)
+        self.assertRegex(done.stderr,
+                         r"^allot: error: SIGSEGV at 0x[0-9a-f]+, by the code at\n    #0 /")
+        self.assertRegex(done.stderr, r"lies 0 bytes behind the 40000-byte block at ")
+
+    def test_check_goes_on_after_a_report_if_told_so(self):
+        done = self.tool("check", "--", self.FAULTS, "overrun", ALLOT_MISUSE="warn")
+        self.assertEqual(done.returncode, 0)
+        self.assertEqual(done.stdout, "nothing was noticed\n")
+        self.assertIn("exit status 0, 1 fault was reported", done.stderr)
+
+    def test_check_finds_nothing_in_a_right_program(self):
+        script = "echo out; printf 'a line\\nno end' >&2; exit 3"
+        done = self.tool("check", "--", "sh", "-c", script)
+        self.assertEqual((done.returncode, done.stdout), (3, "out\n"))
+        self.assertEqual(done.stderr, "a line\nno endallot check: sh, exit status 3, "
+                                      "no fault was reported\n")
+
+    def test_check_refuses_what_it_cannot_watch(self):
+        done = self.tool("check", "--", PROGRAMS / "tool_static")
+        self.assertEqual(done.returncode, 125)
+        self.assertIn("linked statically", done.stderr)
+        self.assertEqual(self.tool("check", "--sample", "x", "--", "true").returncode, 125)
+        self.assertEqual(self.tool("check", "--", "no-such-program").returncode, 127)
+
+
 class OptionsTest(ToolTest):
     def test_options_lists_the_whole_table(self):
         text = pathlib.Path(OPTIONS_DEF).read_text(encoding="utf-8")
@@ -569,7 +626,7 @@ class MainTest(ToolTest):
             done = self.tool(*words)
             self.assertEqual(done.returncode, 0)
             verbs = re.findall(r"(?m)^  allot (\w+)  ", done.stdout)
-            self.assertEqual(verbs, ["run", "compare", "options"])
+            self.assertEqual(verbs, ["run", "check", "compare", "options"])
         for verb in verbs:
             done = self.tool("help", verb)
             self.assertEqual(done.returncode, 0)

@@ -145,7 +145,8 @@ static void a_stack_never_holds_more_than_its_slots(void) {
         take_many(cache, kind, blocks, 1000);
         for (unsigned i = 0; i < 1000; i++) {
             give(cache, kind, blocks[i]);
-            size_t count = (size_t)(cache->top[kind] - cache->end[kind]) + cache->bins[kind].limit;
+            size_t count =
+                (size_t)(cache->top[kind] - cache->end[kind]) + CACHE_BIN(cache, kind).limit;
             UNIT_CHECK(count, <=, sizeclass_table[kind].slots_max);
         }
         cache_validate(cache);
@@ -193,16 +194,16 @@ static void classes_out_of_use_are_scavenged(void) {
     unsigned idle = sizeclass_of(512), busy = sizeclass_of(64);
     take_many(cache, idle, blocks, 500);
     give_many(cache, idle, blocks, 500);
-    UNIT_CHECK(cache->bins[idle].limit, >, 0);
-    for (int i = 0; i < 200000 && cache->bins[idle].limit > 0; i++) {
+    UNIT_CHECK(CACHE_BIN(cache, idle).limit, >, 0);
+    for (int i = 0; i < 200000 && CACHE_BIN(cache, idle).limit > 0; i++) {
         void *block[40];
         take_many(cache, busy, block, 40);
         for (int k = 0; k < 40; k++) {
             cache_push_slow(cache, busy, block[k]);
         }
     }
-    UNIT_CHECK(cache->bins[idle].limit, ==, 0);
-    UNIT_CHECK(cache->bins[busy].limit, >, 0);
+    UNIT_CHECK(CACHE_BIN(cache, idle).limit, ==, 0);
+    UNIT_CHECK(CACHE_BIN(cache, busy).limit, >, 0);
     assert_null(cache_pop(cache, idle));
     cache_validate(cache);
 }
@@ -235,7 +236,7 @@ static void a_purge_request_empties_at_the_next_slow_path(void) {
     cache_policy.purge_request++;
     void *other = take(cache, sizeclass_of(2048));
     assert_non_null(other);
-    UNIT_CHECK(cache->bins[kind].limit, ==, 0);
+    UNIT_CHECK(CACHE_BIN(cache, kind).limit, ==, 0);
 }
 
 static void small_blocks_of_a_class_never_used_here_go_back_at_once(void) {
