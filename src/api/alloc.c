@@ -7,6 +7,7 @@
 #include "page/region.h"
 #include "slab/large.h"
 #include "slab/sizeclass.h"
+#include "tag/tag.h"
 
 #include <errno.h>
 #include <string.h>
@@ -24,9 +25,15 @@ static void alloc_count(_Atomic(uint64_t) *counter) {
 NOINLINE void *alloc_class_slow(unsigned kind, bool *is_zero) {
     bool unused = false;
     is_zero = is_zero != NULL ? is_zero : &unused;
+    if (cache_scope != 0) {
+        return tag_take(cache_scope, kind, is_zero);
+    }
     int saved = errno;
     struct cache *cache = life_cache();
     void *block;
+    if (UNLIKELY(cache_scope != 0)) {
+        return tag_take(cache_scope, kind, is_zero);  // the thread begins in one
+    }
     if (UNLIKELY(cache == NULL)) {
         block = life_is_ready() ? cache_take_uncached(kind, is_zero) : NULL;
     } else {
@@ -47,6 +54,9 @@ NOINLINE void *alloc_class_slow(unsigned kind, bool *is_zero) {
 static void *alloc_large(size_t size_bytes, size_t align_bytes, bool *is_zero) {
     int saved = errno;
     struct cache *cache = life_cache();
+    if (UNLIKELY(cache_scope != 0)) {
+        return tag_take_large(cache_scope, size_bytes, align_bytes, is_zero);
+    }
     if (cache != NULL) {
         alloc_count(&cache->large_calls);
         if (cache->is_counting) {
@@ -119,7 +129,7 @@ void *alloc_uncached(size_t align_bytes, size_t size_bytes) {
                : size_bytes <= SIZECLASS_SPAN_MAX ? sizeclass_of(size_bytes)
                                                   : 0;
     }
-    if (kind == 0) {
+    if (kind == 0 || cache_scope != 0) {
         return alloc_aligned(align_bytes, size_bytes, &is_zero);
     }
     void *block = cache_take_past(life_cache(), kind, &is_zero);

@@ -9,6 +9,7 @@
 #include "page/region.h"
 #include "slab/large.h"
 #include "slab/sizeclass.h"
+#include "tag/tag.h"
 
 #include <errno.h>
 
@@ -42,14 +43,21 @@ static COLD void free_stranger(void *block) {
 }
 
 NOINLINE void free_slow(void *block) {
+    size_t granule = region_granule(block);
+    unsigned kind = region_contains(granule) ? region_kind(granule) : KIND_NONE;
+    if (LIKELY(kind == KIND_TAGGED) && LIKELY(tag_push(block, granule))) {
+        return;
+    }
     if (block == NULL) {
         return;
     }
     int saved = errno;
-    size_t granule = region_granule(block);
-    unsigned kind = region_contains(granule) ? region_kind(granule) : KIND_NONE;
     struct cache *cache = kind >= KIND_LARGE ? life_cache() : NULL;
-    if (kind == KIND_HEAP) {
+    if (kind == KIND_TAGGED) {
+        if (!tag_give_slow(block, granule)) {
+            misuse_pointer("free", block);
+        }
+    } else if (kind == KIND_HEAP) {
         if (!heap_free(block)) {
             misuse_pointer("free", block);
         }
@@ -59,6 +67,7 @@ NOINLINE void free_slow(void *block) {
     } else if (kind == KIND_LARGE && large_is_block(block)) {
         free_count(cache);
         cache_account(cache, 0, large_usable_bytes(block));
+        tag_give_large(block);
         large_give(block);
     } else {
         free_stranger(block);
@@ -98,7 +107,12 @@ NOINLINE void free_checked(void *block, size_t align_bytes, size_t size_bytes) {
     if (block == NULL) {
         return;
     }
-    if (!misuse_is_block(block)) {
+    // The same as fast_free_sized for a block with an account.
+    size_t granule = region_granule(block);
+    bool is_tagged = region_contains(granule) && region_kind(granule) == KIND_TAGGED;
+    if ((is_tagged && size_bytes <= SIZECLASS_SLAB_MAX &&
+         sizeclass_of(size_bytes) + SIZECLASS_TWIN == slab_twin(granule)) ||
+        !misuse_is_block(block)) {
         free_slow(block);
         return;
     }

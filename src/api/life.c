@@ -15,12 +15,21 @@
 #include "page/pageheap.h"
 #include "page/region.h"
 #include "slab/slab.h"
+#include "tag/tag.h"
+#include "tag/tagread.h"
 
 #include <pthread.h>
 
 enum { LIFE_THP_NEVER = 1, LIFE_THP_ALWAYS = 2 };
 
 static bool life_had_threads;
+
+// Every thread begins in a scope of the tag that the option names.
+static void life_begin_tag(void) {
+    if (options_state.tag[0] != '\0') {
+        registry_set_first_scope(tag_create(options_state.tag, 0, NULL));
+    }
+}
 
 // Under the registry's lock: nothing here may allocate.
 void life_setup(void) {
@@ -34,6 +43,7 @@ void life_setup(void) {
     };
     if (region_init(&options)) {
         stats_open();
+        life_begin_tag();
     }
 }
 
@@ -45,6 +55,7 @@ static void life_before_fork(void) {
 static void life_in_child(void) {
     registry_repair(__atomic_load_n(&life_had_threads, __ATOMIC_RELAXED));
     heap_repair();
+    tag_repair();
 }
 
 __attribute__((constructor)) static void life_begin(void) {
@@ -60,6 +71,7 @@ __attribute__((constructor)) static void life_begin(void) {
 // back to the system one range at a time when all of it is about to go.
 __attribute__((destructor)) static void life_end(void) {
     stats_close();
+    tagread_close(options_state.leaks, options_state.leaks_quiet);
     pageheap_set_policy(PAGEHEAP_NEVER, SIZE_MAX);
     registry_finish();
 }

@@ -10,6 +10,7 @@
 #include "page/region.h"
 #include "slab/large.h"
 #include "slab/sizeclass.h"
+#include "tag/tag.h"
 
 #include <stdatomic.h>
 
@@ -32,6 +33,7 @@ static struct misuse_finding misuse_in_slab(unsigned kind, const void *address,
     const char *block = (const char *)address - place.offset_bytes;
     size_t size = sizeclass_table[kind].size_bytes;
     bool is_free = slab_is_free(kind, block) || (cache != NULL && cache_holds(cache, kind, block));
+    is_free = is_free || (sizeclass_is_twin(kind) && tag_find(block) == 0);
     enum misuse_kind found = place.offset_bytes != 0 ? MISUSE_INSIDE
                              : is_free               ? MISUSE_FREE
                                                      : MISUSE_NONE;
@@ -76,6 +78,9 @@ static struct misuse_finding misuse_find(const void *address, const struct cache
         }
         if (kind == KIND_HEAP) {
             return misuse_in_heap(address);
+        }
+        if (kind == KIND_TAGGED) {
+            return misuse_in_slab(slab_twin(granule), address, NULL);
         }
         struct misuse_finding finding = {MISUSE_UNKNOWN, NULL, 0};
         if (kind != KIND_NONE) {
@@ -170,7 +175,9 @@ void misuse_size(const char *function, const void *block, size_t size_bytes, siz
 
 void misuse_slab(void *block, enum slab_fault fault) {
     if (fault == SLAB_DOUBLE_FREE) {
-        unsigned kind = region_kind(region_granule(block));
+        size_t granule = region_granule(block);
+        unsigned kind = region_kind(granule);
+        kind = kind == KIND_TAGGED ? slab_twin(granule) : kind;
         misuse_say_free(block, kind == KIND_HEAP ? heapslab_find(block).size_bytes
                                                  : sizeclass_table[kind].size_bytes);
     } else {

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <string.h>
 
-enum options_kind { OPTIONS_BYTES, OPTIONS_TIME, OPTIONS_CHOICE, OPTIONS_TEXT };
+enum options_kind { OPTIONS_BYTES, OPTIONS_TIME, OPTIONS_CHOICE, OPTIONS_TEXT, OPTIONS_NAMES };
 
 enum {
     OPTIONS_NAME_BYTES = 32,
@@ -49,6 +49,10 @@ static struct fmt options_wrong = {.text = options_complaints,
 
 // Programs may define it; this one stands in for it.
 extern const char *allot_defaults __attribute__((weak));
+
+static char *options_text(const struct options_row *row) {
+    return (char *)&options_state + row->offset;
+}
 
 static uint64_t *options_number(const struct options_row *row) {
     return (uint64_t *)(void *)((char *)&options_state + row->offset);
@@ -117,15 +121,15 @@ static bool options_is_in_range(const struct options_row *row, uint64_t value) {
     return true;
 }
 
-static bool options_parse_text(const char *text, size_t length) {
-    bool is_known = (length == 3 && memcmp(text, "off", 3) == 0) ||
+static bool options_parse_text(const struct options_row *row, const char *text, size_t length) {
+    bool is_known = row->kind == OPTIONS_NAMES || (length == 3 && memcmp(text, "off", 3) == 0) ||
                     (length == 4 && memcmp(text, "exit", 4) == 0) ||
                     (length > 5 && memcmp(text, "exit:", 5) == 0);
     if (!is_known || length >= OPTIONS_TEXT_BYTES) {
         return false;
     }
-    memcpy(options_state.stats, text, length);
-    options_state.stats[length] = 0;
+    memcpy(options_text(row), text, length);
+    options_text(row)[length] = 0;
     return true;
 }
 
@@ -145,7 +149,8 @@ static bool options_assign(const struct options_row *row, const char *text, size
         }
         break;
     case OPTIONS_CHOICE: is_right = options_parse_choice(text, length, row->values, &value); break;
-    case OPTIONS_TEXT: return options_parse_text(text, length);
+    case OPTIONS_TEXT:
+    case OPTIONS_NAMES: return options_parse_text(row, text, length);
     }
     if (!is_right || !options_is_in_range(row, value)) {
         return false;
@@ -155,7 +160,7 @@ static bool options_assign(const struct options_row *row, const char *text, size
 }
 
 static void options_print(const struct options_row *row, struct fmt *fmt) {
-    uint64_t value = row->kind == OPTIONS_TEXT ? 0 : *options_number(row);
+    uint64_t value = row->kind >= OPTIONS_TEXT ? 0 : *options_number(row);
     unsigned unit = 3;
     const char *at = row->values;
     switch (row->kind) {
@@ -177,7 +182,8 @@ static void options_print(const struct options_row *row, struct fmt *fmt) {
         }
         fmt_span(fmt, at, fmt_length_until(at, ' '));
         break;
-    case OPTIONS_TEXT: fmt_text(fmt, options_state.stats); break;
+    case OPTIONS_TEXT:
+    case OPTIONS_NAMES: fmt_text(fmt, options_text(row)); break;
     }
 }
 

@@ -9,6 +9,7 @@
 #include "page/region.h"
 #include "slab/large.h"
 #include "slab/sizeclass.h"
+#include "tag/tag.h"
 
 #include <errno.h>
 #include <string.h>
@@ -34,6 +35,10 @@ static enum realloc_source realloc_look(const void *block, unsigned *kind) {
     if (sizeclass_is_slab(*kind)) {
         return LIKELY(slab_is_taken(*kind, block)) ? REALLOC_CLASS : REALLOC_BAD;
     }
+    if (*kind == KIND_TAGGED) {
+        *kind = slab_twin(granule) - SIZECLASS_TWIN;
+        return tag_find(block) != 0 ? REALLOC_CLASS : REALLOC_BAD;
+    }
     if (*kind == KIND_HEAP) {
         struct heapslab_place place = heapslab_find(block);
         return place.block == block && !place.is_free ? REALLOC_HEAP : REALLOC_BAD;
@@ -57,7 +62,14 @@ static void realloc_account(size_t before_bytes, size_t after_bytes) {
 
 static bool realloc_resize(void *block, size_t size_bytes) {
     size_t before = large_usable_bytes(block);
+    size_t after = large_good_size(size_bytes);
+    if (!tag_resize(tag_find(block), before, after)) {
+        return false;
+    }
     bool is_done = large_resize(block, size_bytes);
+    if (!is_done) {
+        tag_resize(tag_find(block), after, before);
+    }
     realloc_account(before, large_usable_bytes(block));
     return is_done;
 }
@@ -67,8 +79,17 @@ static bool realloc_span(void *block, unsigned kind, size_t size_bytes) {
     return sizeclass_is_span(kind) && realloc_resize(block, size_bytes);
 }
 
+// The copy has the account of the block, whatever the scope.
 static void *realloc_copy(void *block, size_t usable_bytes, size_t size_bytes) {
+    uint32_t scope = cache_scope;
+    uint32_t account = tag_find(block);
+    if (account != scope) {
+        registry_set_scope(account);
+    }
     void *fresh = allot_malloc(size_bytes);
+    if (account != scope) {
+        registry_set_scope(scope);
+    }
     if (fresh == NULL) {
         return NULL;
     }
@@ -86,8 +107,14 @@ static void *realloc_large(void *block, size_t size_bytes) {
         return block;
     }
     if (size_bytes > usable) {
+        uint32_t account = tag_find(block);
+        size_t after = large_good_size(size_bytes);
+        if (!tag_resize(account, usable, after)) {
+            return NULL;
+        }
         struct cache *cache = life_cache();
         void *moved = large_move(block, cache != NULL ? cache->shard : 0, size_bytes);
+        tag_resize(account, after, moved != NULL ? after : usable);
         if (moved != NULL) {
             realloc_account(usable, large_usable_bytes(moved));
             return moved;

@@ -31,6 +31,8 @@ struct cache cache_none = {
     .end = {[0 ... SIZECLASS_END - 1] = cache_no_block},
 };
 THREAD_LOCAL struct cache *cache_self = &cache_none;
+THREAD_LOCAL struct cache *cache_tagged;
+THREAD_LOCAL uint32_t cache_scope;
 struct cache_policy cache_policy = {.thread_bytes = MIB};
 
 static void cache_count(_Atomic(uint64_t) *counter, uint64_t by) {
@@ -179,7 +181,8 @@ void cache_settle(struct cache *cache) {
 
 static void cache_give(struct cache *cache, unsigned kind, void *const *blocks, unsigned count) {
     if (sizeclass_is_slab(kind)) {
-        cache_count(&cache->remote_blocks, slab_give(kind, blocks, count, cache->number));
+        unsigned remote = slab_give(kind + cache->twin, blocks, count, cache->number);
+        cache_count(&cache->remote_blocks, remote);
         return;
     }
     for (unsigned i = 0; i < count; i++) {
@@ -215,7 +218,7 @@ static void cache_close(struct cache *cache, unsigned kind) {
         cache_give_stack(cache, bottom, bin->slots_log2);
     }
     if (sizeclass_is_slab(kind)) {
-        slab_leave(kind, &bin->lease);
+        slab_leave(kind + cache->twin, &bin->lease);
     }
     bin->want = bin->flush_count = 0;
     bin->has_flushed = bin->was_taken = bin->was_given = false;
@@ -338,7 +341,7 @@ void *cache_take_uncached(unsigned kind, bool *is_zero) {
 }
 
 void cache_give_uncached(unsigned kind, void *block) {
-    if (sizeclass_is_slab(kind)) {
+    if (!sizeclass_is_span(kind)) {
         slab_give(kind, &block, 1, 0);
     } else if (large_is_block(block)) {
         large_give(block);
@@ -356,7 +359,7 @@ void *cache_take_past(struct cache *cache, unsigned kind, bool *is_zero) {
     if (sizeclass_is_span(kind)) {
         block[0] = large_take(kind, cache->shard, size, 1, is_zero);
     } else {
-        slab_take_common(kind, cache->shard, cache->number, block + 1, 1);
+        slab_take_common(kind + cache->twin, cache->shard, cache->number, block + 1, 1);
     }
     cache_account(cache, block[0] != NULL ? size : 0, 0);
     return block[0];
@@ -386,8 +389,9 @@ void *cache_refill(struct cache *cache, unsigned kind, bool *is_zero) {
     void **end = bottom + 1 + want;
     bool is_growing = want < CACHE_COMMON_BELOW && want < sizeclass_table[kind].slots_max / 2u;
     bool is_common = is_growing && bin->lease.slab == 0;
-    unsigned count = is_common ? slab_take_common(kind, cache->shard, cache->number, end, want)
-                               : slab_take(kind, cache->shard, &bin->lease, end, want);
+    unsigned from = kind + cache->twin;
+    unsigned count = is_common ? slab_take_common(from, cache->shard, cache->number, end, want)
+                               : slab_take(from, cache->shard, &bin->lease, end, want);
     if (count < want) {
         memmove(bottom + 1, end - count, count * sizeof *bottom);
     }
@@ -431,7 +435,8 @@ bool cache_holds(const struct cache *cache, unsigned kind, const void *block) {
 
 static bool cache_can_trust(unsigned kind, const void *block) {
     size_t granule = region_granule(block);
-    if (!region_contains(granule) || region_kind(granule) != kind) {
+    unsigned page_kind = sizeclass_is_twin(kind) ? KIND_TAGGED : kind;
+    if (!region_contains(granule) || region_kind(granule) != page_kind) {
         return false;
     }
     if (sizeclass_is_span(kind)) {
@@ -457,8 +462,8 @@ void cache_salvage(struct cache *cache) {
         unsigned count = cache_count_trusted(cache, k);
         void **blocks = count > 0 ? cache_bottom(cache, k) + 1 : NULL;
         for (unsigned i = 0; i < count; i++) {
-            if (cache_can_trust(k, blocks[i])) {
-                cache_give_uncached(k, blocks[i]);
+            if (cache_can_trust(k + cache->twin, blocks[i])) {
+                cache_give_uncached(k + cache->twin, blocks[i]);
             }
         }
     }

@@ -57,6 +57,7 @@ struct cache {
     uint8_t direct[SIZECLASS_DIRECT_MAX + 1];  // size to class: a copy beside the stacks
     bool is_counting;                          // every call takes the slow path
     bool is_bypassed;                          // likewise, and past the stacks
+    uint8_t twin;                              // its slabs are those of class + twin
     uint16_t number;                           // of the thread, from 1
     uint16_t shard;
     uint32_t slow_count;  // since the last scavenge
@@ -64,6 +65,7 @@ struct cache {
     size_t held_bytes;
     char *bump, *bump_end;                   // memory for stacks
     void **spare[CACHE_STACK_LOG2_MAX + 1];  // stacks out of use, by log2 of their slots
+    struct cache *tagged;                    // the thread's blocks of twins, or NULL
     struct cache *next;                      // [registry]
     struct cache *next_parked;               // [registry]
     uintptr_t thread;                        // [registry]
@@ -76,10 +78,14 @@ struct cache {
 
 // Reserved in memory for records, the rest of it holds the first stacks.
 #define CACHE_RECORD_BYTES ((size_t)4096)
-_Static_assert(sizeof(struct cache) + 192 <= CACHE_RECORD_BYTES, "a cache starts on one page");
+_Static_assert(sizeof(struct cache) + 160 <= CACHE_RECORD_BYTES, "a cache starts on one page");
 
 extern struct cache cache_none;
-extern THREAD_LOCAL struct cache *cache_self;  // what the fast paths use
+extern THREAD_LOCAL struct cache *cache_self;    // what the fast paths use
+extern THREAD_LOCAL struct cache *cache_tagged;  // what those of blocks with accounts use, or NULL
+// The account of what the thread allocates, or 0. If there is one, cache_self is
+// cache_none: a malloc that knows nothing of accounts takes the slow path.
+extern THREAD_LOCAL uint32_t cache_scope;
 
 struct cache_policy {
     _Atomic(size_t) thread_bytes;     // most that one thread may keep

@@ -30,13 +30,14 @@
 #include <stdint.h>
 #include <string.h>
 
-// What a granule holds. Size classes follow KIND_HEAP.
+// What a granule holds. Size classes follow KIND_TAGGED.
 enum {
     KIND_NONE = 0,    // free, or not ours
     KIND_INSIDE = 1,  // in use, not the first granule of a large block; or on its way
     KIND_LARGE = 2,   // first granule of a large block
     KIND_HEAP = 3,    // of a first-class heap: the granule's record says more
-    KIND_CLASS_FIRST = 4,
+    KIND_TAGGED = 4,  // of a slab of blocks with accounts: the record says its class
+    KIND_CLASS_FIRST = 5,
 };
 
 enum span_state {
@@ -68,6 +69,7 @@ struct span {
         struct {  // KIND_LARGE and classes of one block
             size_t usable_bytes;
             uint32_t offset_bytes;  // of the block in its first granule
+            uint16_t account;       // who allocated it; 0: nobody said
             bool is_moved;          // its pages came from elsewhere (os_move)
         } large;
         struct {                  // KIND_HEAP: of each granule the heap, of the first the rest

@@ -31,7 +31,8 @@ static struct {
     uint8_t epoch;  // of forks
     struct lock words_lock;
     uint64_t *words_free[SLAB_WORDS_POOLS];
-    struct slab_list lists[PAGEHEAP_SHARDS_MAX][SIZECLASS_SPAN_FIRST];
+    uint64_t *twins_free[SIZECLASS_SLABS];  // bits with accounts, of each class
+    struct slab_list lists[PAGEHEAP_SHARDS_MAX][SIZECLASS_TWINS_END];
 } slab_state;
 
 // ---- Words
@@ -112,12 +113,39 @@ void slab_give_words(_Atomic(uint64_t) *words, unsigned word_count) {
     lock_give(&slab_state.words_lock);
 }
 
-static bool slab_attach_words(struct span *span, const struct sizeclass *class) {
-    if (class->word_count <= SPAN_INLINE_WORDS) {
+// Bits and accounts of a twin. They are used again for its class only.
+static uint64_t *slab_take_twin(unsigned kind) {
+    const struct sizeclass *class = &sizeclass_table[kind];
+    size_t bytes = class->word_count * sizeof(uint64_t) + class->block_count * sizeof(uint16_t);
+    lock_take(&slab_state.words_lock);
+    uint64_t **first = &slab_state.twins_free[kind - SIZECLASS_END];
+    uint64_t *words = *first;
+    if (words != NULL) {
+        *first = (uint64_t *)(uintptr_t)words[0];
+    }
+    lock_give(&slab_state.words_lock);
+    return words != NULL ? words : region_take_meta(bytes);
+}
+
+static void slab_give_twin(_Atomic(uint64_t) *words, unsigned kind) {
+    lock_take(&slab_state.words_lock);
+    uint64_t **first = &slab_state.twins_free[kind - SIZECLASS_END];
+    atomic_store_explicit(&words[0], (uintptr_t)*first, memory_order_relaxed);
+    *first = (uint64_t *)words;
+    lock_give(&slab_state.words_lock);
+}
+
+static bool slab_has_inline_words(unsigned kind) {
+    return sizeclass_table[kind].word_count <= SPAN_INLINE_WORDS && !sizeclass_is_twin(kind);
+}
+
+static bool slab_attach_words(struct span *span, unsigned kind) {
+    if (slab_has_inline_words(kind)) {
         __atomic_store_n(&span->words, span->as.bits, __ATOMIC_RELAXED);
         return true;
     }
-    uint64_t *words = slab_take_words(class->word_count);
+    uint64_t *words = sizeclass_is_twin(kind) ? slab_take_twin(kind)
+                                              : slab_take_words(sizeclass_table[kind].word_count);
     if (words == NULL) {
         return false;  // a giver that is late may still read what stands there
     }
@@ -125,13 +153,17 @@ static bool slab_attach_words(struct span *span, const struct sizeclass *class) 
     return true;
 }
 
-static void slab_detach_words(struct span *span, const struct sizeclass *class) {
-    if (class->word_count <= SPAN_INLINE_WORDS) {
+static void slab_detach_words(struct span *span, unsigned kind) {
+    if (slab_has_inline_words(kind)) {
         return;
     }
     _Atomic(uint64_t) *words = span->words;
     __atomic_store_n(&span->words, span->as.bits, __ATOMIC_RELAXED);
-    slab_give_words(words, class->word_count);
+    if (sizeclass_is_twin(kind)) {
+        slab_give_twin(words, kind);
+    } else {
+        slab_give_words(words, sizeclass_table[kind].word_count);
+    }
 }
 
 // ---- States
@@ -177,7 +209,7 @@ static uint32_t slab_create(unsigned kind, unsigned shard) {
         return 0;
     }
     struct span *span = region_span(slab);
-    if (!slab_attach_words(span, class)) {
+    if (!slab_attach_words(span, kind)) {
         pageheap_give(slab);
         return 0;
     }
@@ -186,10 +218,15 @@ static uint32_t slab_create(unsigned kind, unsigned shard) {
     }
     atomic_store_explicit(&span->words[class->word_count - 1], class->last_word,
                           memory_order_relaxed);
-    span->kind = (uint8_t)kind;
+    for (uint32_t g = slab; g < slab + class->granule_count; g++) {
+        __atomic_store_n(&region_span(g)->kind, (uint8_t)kind, __ATOMIC_RELAXED);
+        if (!sizeclass_is_twin(kind)) {
+            break;  // the page map says it
+        }
+    }
     span->is_listed = false;
     span->generation++;
-    region_set_kind(slab, class->granule_count, kind);
+    region_set_kind(slab, class->granule_count, sizeclass_is_twin(kind) ? KIND_TAGGED : kind);
     atomic_store_explicit(&span->state, SPAN_LEASED | (uint32_t)span->generation << SPAN_STATE_BITS,
                           memory_order_release);
     return slab;
@@ -199,7 +236,7 @@ static uint32_t slab_create(unsigned kind, unsigned shard) {
 static void slab_release(unsigned kind, uint32_t slab) {
     const struct sizeclass *class = &sizeclass_table[kind];
     region_set_kind(slab, class->granule_count, KIND_INSIDE);
-    slab_detach_words(region_span(slab), class);
+    slab_detach_words(region_span(slab), kind);
     pageheap_give(slab);
 }
 
@@ -259,13 +296,17 @@ static NOINLINE void slab_enlist(uint32_t slab) {
     lock_give(&list->lock);
 }
 
+static unsigned slab_kind_at(uint32_t slab) {
+    unsigned kind = __atomic_load_n(&region_state.kind[slab], __ATOMIC_ACQUIRE);
+    return kind == KIND_TAGGED ? slab_twin(slab) : kind;
+}
+
 // The kind read between two equal states is that of their generation. While the
 // lock of its list is held, a PARTIAL slab keeps both.
 static bool slab_is_listed_as(unsigned kind, uint32_t slab) {
     const struct span *span = region_span(slab);
     uint32_t state = slab_load_state(span);
-    return slab_state_of(state) == SPAN_PARTIAL &&
-           __atomic_load_n(&region_state.kind[slab], __ATOMIC_ACQUIRE) == kind &&
+    return slab_state_of(state) == SPAN_PARTIAL && slab_kind_at(slab) == kind &&
            slab_load_state(span) == state && slab_is_on_list(span);
 }
 
@@ -609,12 +650,11 @@ bool slab_is_free(unsigned kind, const void *block) {
            (slab_load_word(&slab_words(place.slab)[place.index / 64]) >> place.index % 64 & 1) != 0;
 }
 
-// Calls visit for every slab; slabs may come and go meanwhile.
-static void slab_each(void (*visit)(unsigned kind, uint32_t slab, void *context), void *context) {
+void slab_each(void (*visit)(unsigned kind, uint32_t slab, void *context), void *context) {
     uint32_t top = region_top();
     for (uint32_t g = 1; g < top;) {
-        unsigned kind = region_kind(g);
-        if (!sizeclass_is_slab(kind)) {
+        unsigned kind = slab_kind_at(g);
+        if (!sizeclass_is_slab(kind) && !sizeclass_is_twin(kind)) {
             g++;
             continue;
         }
@@ -645,7 +685,8 @@ void slab_read_stats(struct slab_stats *stats) {
 }
 
 static void slab_add_class(unsigned kind, uint32_t slab, void *context) {
-    struct slab_class_stats *stats = (struct slab_class_stats *)context + (kind - SIZECLASS_FIRST);
+    unsigned plain = sizeclass_is_twin(kind) ? kind - SIZECLASS_TWIN : kind;
+    struct slab_class_stats *stats = (struct slab_class_stats *)context + (plain - SIZECLASS_FIRST);
     const struct sizeclass *class = &sizeclass_table[kind];
     unsigned free = slab_count_free(class, slab);
     free = free < class->block_count ? free : class->block_count;
@@ -691,7 +732,8 @@ void slab_repair(void) {
     slab_state.epoch++;
     lock_reset(&slab_state.words_lock);
     memset(slab_state.words_free, 0, sizeof slab_state.words_free);
-    memset(slab_state.lists, 0, sizeof slab_state.lists);
+    memset(slab_state.twins_free, 0, sizeof slab_state.twins_free);
+    memset(slab_state.lists, 0, pageheap_shard_count() * sizeof slab_state.lists[0]);
 }
 
 static void slab_relist_one(unsigned kind, uint32_t slab, void *context) {

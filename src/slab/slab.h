@@ -85,6 +85,18 @@ static ALWAYS_INLINE bool slab_is_taken(unsigned kind, const void *address) {
     return (word >> index % 64 & 1) == 0;
 }
 
+// The class of a slab around a granule of KIND_TAGGED, a twin.
+static ALWAYS_INLINE unsigned slab_twin(size_t granule) {
+    return __atomic_load_n(&region_span((uint32_t)granule)->kind, __ATOMIC_RELAXED);
+}
+
+// Of a twin: the account of each block in use, 0 for the others; behind the bits.
+static ALWAYS_INLINE _Atomic(uint16_t) *slab_accounts(uint32_t slab,
+                                                      const struct sizeclass *class) {
+    _Atomic(uint64_t) *words = __atomic_load_n(&region_span(slab)->words, __ATOMIC_RELAXED);
+    return (_Atomic(uint16_t) *)(words + class->word_count);
+}
+
 // Words for the bits of a slab outside its record, contents indeterminate. NULL
 // if there is no memory.
 uint64_t *slab_take_words(unsigned word_count);
@@ -125,6 +137,9 @@ struct slab_look {
 
 // The slab around a block that is in use. False: the address is none of a slab's.
 bool slab_look_at(struct slab_look *look, const void *block);
+
+// Calls visit for every slab, of a twin or not; slabs may come and go meanwhile.
+void slab_each(void (*visit)(unsigned kind, uint32_t slab, void *context), void *context);
 
 // In the child of a fork: locks and lists are reset; slabs are found again by
 // slab_relist.

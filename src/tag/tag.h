@@ -1,0 +1,198 @@
+// tag.h - accounts: who allocated each block, and how much in all.          layer 6
+//
+// An account is a tag, or a place in a program that allocates for a tag. Its number
+// stands beside the bits of each block's slab, or in the record of a large block;
+// no block is larger for it. Slabs of such blocks are of KIND_TAGGED: their stack is
+// always full for plain frees, which so take the slow path, at no price for others.
+// All accounts share them.
+//
+//   ledger   a thread's stacks of tagged blocks, and before them
+//   rows     one for each account: what the thread took and gave. Only grow
+//
+// Only the owner writes a ledger. An account's figures are the sums of its rows, so
+// that a block may be freed by any thread. Ledgers belong to caches: the next thread
+// that gets the cache goes on with its ledger.
+//
+// Invariants
+//   [T1] a block of a twin has an account iff a program holds it
+//   [T2] taken - given, summed over all rows of an account, is what it holds
+#ifndef ALLOT_TAG_TAG_H
+#define ALLOT_TAG_TAG_H
+
+#include "allot.h"
+#include "base/compiler.h"
+#include "cache/cache.h"
+#include "heap/budget.h"
+#include "page/region.h"
+#include "slab/slab.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { TAG_NAME_BYTES = 32, TAG_ACCOUNTS_MAX = UINT16_MAX };
+
+// Of one account in one ledger.
+struct tag_row {
+    uint64_t taken_bytes, taken_blocks;
+    uint64_t given_bytes, given_blocks;
+    int64_t due_bytes;  // taken - given beyond which the slow path looks at the peak
+    uint64_t is_plain;  // 0: not used yet, or there is a limit
+    uint64_t remote_blocks;
+    uint64_t unused;
+};
+
+struct tag_ledger {
+    struct tag_row *rows;
+    uint32_t row_count;
+    struct tag_ledger *next;
+    struct cache cache;
+};
+
+struct tag {
+    char name[TAG_NAME_BYTES];
+    uint32_t id, parent;
+    bool has_limits, has_grace;
+    bool is_charged;  // it, or an ancestor, has limits
+    struct budget budget;
+    size_t limit_bytes, grace_bytes;
+    _Atomic(size_t) soft_bytes;
+    allot_tag_report report;
+    void *context;
+    _Atomic(int64_t) own_bytes;  // of a charged one: live
+    _Atomic(int64_t) step_bytes;
+    _Atomic(uint64_t) peak_bytes, refused_calls;
+    struct tag *next_charged;
+};
+
+struct tag_account {
+    struct tag *tag;
+    struct allot_site *site;  // NULL: the tag's own
+    _Atomic(uint32_t) next;   // of the tag; 0: none
+    uint32_t next_of_site;
+    struct tag_row late;  // of threads without a ledger             [atomic adds]
+    _Atomic(uint64_t) marked_bytes, marked_blocks;
+    _Atomic(uint64_t) held_bytes;  // when it was last read
+};
+
+struct tag_sum {
+    uint64_t live_bytes, live_blocks, taken_blocks, given_blocks, remote_blocks;
+};
+
+// A tag. `limits` may be NULL. 0: no memory, or too many.
+uint32_t tag_create(const char *name, uint32_t parent, const struct allot_tag_limits *limits);
+
+uint32_t tag_count(void);  // of accounts, with number 0
+struct tag_account *tag_account(uint32_t account);
+
+// The account of a site in a tag; the tag itself if there is no room for another.
+uint32_t tag_site_slow(struct allot_site *site, uint32_t tag);
+
+static ALWAYS_INLINE uint32_t tag_site(struct allot_site *site, uint32_t tag) {
+    uint64_t last = __atomic_load_n(&site->last, __ATOMIC_ACQUIRE);
+    return LIKELY(last >> 32 == tag) ? (uint32_t)last : tag_site_slow(site, tag);
+}
+
+// Either may be NULL: as it is.
+void tag_set_limit(struct tag *tag, const size_t *limit_bytes, const bool *has_grace);
+
+// What an account holds; sums over a tag's accounts are those of the tag.
+void tag_add(uint32_t account, struct tag_sum *sum);
+
+// A block of a class; NULL with errno = ENOMEM, also if a limit refuses.
+void *tag_take_slow(uint32_t account, unsigned kind, bool *is_zero);
+
+void *tag_take_large(uint32_t account, size_t size_bytes, size_t align_bytes, bool *is_zero);
+
+// False: it is free, or no block.
+bool tag_give_slow(void *block, size_t granule);
+
+// A large block with an account is about to be given back.
+void tag_give_large(const void *block);
+
+// A block of the account is to have other usable bytes. False: a limit refuses.
+bool tag_resize(uint32_t account, size_t from_bytes, size_t to_bytes);
+
+// The account of a block; 0: none, or it is no block.
+uint32_t tag_find(const void *block);
+
+// In the child of a fork.
+void tag_repair(void);
+
+static ALWAYS_INLINE struct tag_ledger *tag_ledger_of(struct cache *cache) {
+    return (struct tag_ledger *)((char *)cache - offsetof(struct tag_ledger, cache));
+}
+
+static ALWAYS_INLINE _Atomic(uint16_t) *tag_place(const void *block, const struct sizeclass *class,
+                                                  uint32_t *slab) {
+    uintptr_t offset = (uintptr_t)block - region_state.base;
+    uint32_t inside = (uint32_t)offset & (class->slab_bytes - 1);
+    uint32_t index = (uint32_t)((uint64_t)inside * class->reciprocal >> 32);
+    *slab = (uint32_t)((offset - inside) >> GRANULE_LOG2);
+    bool is_block = index * class->size_bytes == inside && index < class->block_count;
+    return LIKELY(is_block) ? &slab_accounts(*slab, class)[index] : NULL;
+}
+
+// A block from the stack, counted; NULL: take the slow path.
+static ALWAYS_INLINE void *tag_pop(uint32_t account, unsigned kind) {
+    struct cache *cache = cache_tagged;
+    if (UNLIKELY(cache == NULL) || UNLIKELY(account >= tag_ledger_of(cache)->row_count)) {
+        return NULL;
+    }
+    struct tag_row *row = &tag_ledger_of(cache)->rows[account];
+    const struct sizeclass *class = &sizeclass_table[kind];
+    uint64_t size = class->size_bytes;
+    void *block = *cache->top[kind];
+    int64_t held = (int64_t)(row->taken_bytes + size - row->given_bytes);
+    if (UNLIKELY(block == NULL) || UNLIKELY(held > row->due_bytes)) {
+        return NULL;
+    }
+    compiler_slot_down(&cache->top[kind]);
+    uint32_t slab;
+    atomic_store_explicit(tag_place(block, class, &slab), (uint16_t)account, memory_order_relaxed);
+    compiler_count_by(&row->taken_bytes, size);
+    compiler_count_up(&row->taken_blocks);
+    return block;
+}
+
+// Gives a block of a granule of KIND_TAGGED to the stack; false: take the slow path.
+static ALWAYS_INLINE bool tag_push(void *block, size_t granule) {
+    struct cache *cache = cache_tagged;
+    unsigned twin = slab_twin(granule);
+    const struct sizeclass *class = &sizeclass_table[twin];
+    uint32_t slab;
+    _Atomic(uint16_t) *place = tag_place(block, class, &slab);
+    if (UNLIKELY(cache == NULL) || UNLIKELY(place == NULL)) {
+        return false;
+    }
+    uint32_t account = atomic_load_explicit(place, memory_order_relaxed);
+    if (UNLIKELY(account >= tag_ledger_of(cache)->row_count)) {
+        return false;
+    }
+    // Nobody allocates for account 0: its row is not plain.
+    struct tag_row *row = &tag_ledger_of(cache)->rows[account];
+    if (UNLIKELY(row->is_plain == 0) ||
+        UNLIKELY(!cache_push(cache, twin - SIZECLASS_TWIN, block))) {
+        return false;
+    }
+    atomic_store_explicit(place, 0, memory_order_relaxed);
+    compiler_count_by(&row->given_bytes, class->size_bytes);
+    compiler_count_up(&row->given_blocks);
+    uint16_t lessee = atomic_load_explicit(&region_span(slab)->lessee, memory_order_relaxed);
+    if (UNLIKELY(lessee != cache->number)) {
+        compiler_count_up(&row->remote_blocks);
+    }
+    return true;
+}
+
+static ALWAYS_INLINE void *tag_take(uint32_t account, unsigned kind, bool *is_zero) {
+    void *block = LIKELY(sizeclass_is_slab(kind)) ? tag_pop(account, kind) : NULL;
+    return LIKELY(block != NULL) ? block : tag_take_slow(account, kind, is_zero);
+}
+
+static ALWAYS_INLINE bool tag_give(void *block, size_t granule) {
+    return LIKELY(tag_push(block, granule)) || tag_give_slow(block, granule);
+}
+
+#endif
