@@ -73,7 +73,7 @@ static void *alloc_large(size_t size_bytes, size_t align_bytes, bool *is_zero) {
     return block != NULL ? block : alloc_out_of_memory();
 }
 
-NOINLINE void *alloc_slow(size_t size_bytes) {
+static NOINLINE void *alloc_other(size_t size_bytes) {
     if (size_bytes > SIZECLASS_SPAN_MAX) {
         bool is_zero;
         return alloc_large(size_bytes, 1, &is_zero);
@@ -82,6 +82,17 @@ NOINLINE void *alloc_slow(size_t size_bytes) {
         return alloc_out_of_memory();  // the tables are not filled
     }
     return alloc_class_slow(sizeclass_of(size_bytes), NULL);
+}
+
+// In a scope every call comes here, and takes a short way.
+NOINLINE void *alloc_slow(size_t size_bytes) {
+    if (cache_scope != 0 && LIKELY(size_bytes <= SIZECLASS_SLAB_MAX)) {
+        void *block = tag_pop(cache_scope, sizeclass_of(size_bytes));
+        if (LIKELY(block != NULL)) {
+            return block;
+        }
+    }
+    return alloc_other(size_bytes);
 }
 
 static void *alloc_zeroed(size_t size_bytes) {

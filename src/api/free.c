@@ -42,16 +42,13 @@ static COLD void free_stranger(void *block) {
     }
 }
 
-NOINLINE void free_slow(void *block) {
-    size_t granule = region_granule(block);
-    unsigned kind = region_contains(granule) ? region_kind(granule) : KIND_NONE;
-    if (LIKELY(kind == KIND_TAGGED) && LIKELY(tag_push(block, granule))) {
-        return;
-    }
+static NOINLINE void free_other(void *block) {
     if (block == NULL) {
         return;
     }
     int saved = errno;
+    size_t granule = region_granule(block);
+    unsigned kind = region_contains(granule) ? region_kind(granule) : KIND_NONE;
     struct cache *cache = kind >= KIND_LARGE ? life_cache() : NULL;
     if (kind == KIND_TAGGED) {
         if (!tag_give_slow(block, granule)) {
@@ -73,6 +70,17 @@ NOINLINE void free_slow(void *block) {
         free_stranger(block);
     }
     errno = saved;
+}
+
+// A block with an account takes a short way of its own: its stack looks full to
+// fast_free.
+NOINLINE void free_slow(void *block) {
+    size_t granule = region_granule(block);
+    if (region_contains(granule) && region_kind(granule) == KIND_TAGGED &&
+        LIKELY(tag_push(block, granule))) {
+        return;
+    }
+    free_other(block);
 }
 
 void free_uncached(void *block) {

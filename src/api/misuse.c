@@ -10,7 +10,6 @@
 #include "page/region.h"
 #include "slab/large.h"
 #include "slab/sizeclass.h"
-#include "tag/tag.h"
 
 #include <stdatomic.h>
 
@@ -32,8 +31,8 @@ static struct misuse_finding misuse_in_slab(unsigned kind, const void *address,
     }
     const char *block = (const char *)address - place.offset_bytes;
     size_t size = sizeclass_table[kind].size_bytes;
-    bool is_free = slab_is_free(kind, block) || (cache != NULL && cache_holds(cache, kind, block));
-    is_free = is_free || (sizeclass_is_twin(kind) && tag_find(block) == 0);
+    unsigned stack = sizeclass_is_twin(kind) ? kind - SIZECLASS_TWIN : kind;
+    bool is_free = slab_is_free(kind, block) || (cache != NULL && cache_holds(cache, stack, block));
     enum misuse_kind found = place.offset_bytes != 0 ? MISUSE_INSIDE
                              : is_free               ? MISUSE_FREE
                                                      : MISUSE_NONE;
@@ -68,6 +67,10 @@ static struct misuse_finding misuse_in_span(const void *address) {
                                    large_usable_bytes(block)};
 }
 
+static const struct cache *misuse_tagged(const struct cache *cache) {
+    return cache != NULL && cache->ledger != NULL ? &cache->ledger->cache : NULL;
+}
+
 // Looks into the stacks of `cache`, too, unless it is NULL.
 static struct misuse_finding misuse_find(const void *address, const struct cache *cache) {
     size_t granule = region_granule(address);
@@ -80,7 +83,7 @@ static struct misuse_finding misuse_find(const void *address, const struct cache
             return misuse_in_heap(address);
         }
         if (kind == KIND_TAGGED) {
-            return misuse_in_slab(slab_twin(granule), address, NULL);
+            return misuse_in_slab(slab_twin(granule), address, misuse_tagged(cache));
         }
         struct misuse_finding finding = {MISUSE_UNKNOWN, NULL, 0};
         if (kind != KIND_NONE) {

@@ -69,6 +69,11 @@ int allot_tag_set_grace(allot_tag number, bool on) {
 
 // Of any function, in the scope of an account.
 static NOINLINE void *api_tag_malloc(uint32_t account, size_t align_bytes, size_t size_bytes) {
+    bool is_small = align_bytes == 1 && size_bytes <= SIZECLASS_SLAB_MAX;
+    void *other = is_small ? tag_pop_other(account, sizeclass_of(size_bytes)) : NULL;
+    if (other != NULL) {
+        return other;
+    }
     if (!life_is_ready()) {
         errno = ENOMEM;
         return NULL;
@@ -169,21 +174,19 @@ void *allot_site_realloc(struct allot_site *site, allot_tag tag, void *block, si
 
 void allot_tag_free(void *block) {
     size_t granule = region_granule(block);
-    if (LIKELY(region_contains(granule)) && LIKELY(region_kind(granule) == KIND_TAGGED) &&
-        LIKELY(tag_push(block, granule))) {
-        return;
+    if (UNLIKELY(!region_contains(granule)) || UNLIKELY(region_kind(granule) != KIND_TAGGED)) {
+        fast_free(block);
+    } else if (UNLIKELY(!tag_push(block, granule))) {
+        free_slow(block);
     }
-    fast_free(block);
 }
 
 // ---- Scopes
 
 allot_tag allot_tag_enter(allot_tag tag) {
-    // All numbers that the thread's rows have were checked when they were used first.
-    struct cache *cache = cache_tagged;
-    bool is_known = tag == 0 || (cache != NULL && tag < tag_ledger_of(cache)->row_count &&
-                                 tag_ledger_of(cache)->rows[tag].is_plain != 0);
-    if (!LIKELY(is_known) && (!life_is_ready() || !api_tag_exists(tag))) {
+    const struct cache_ledger *ledger = cache_tagged;
+    bool is_known = tag == 0 || tag == ledger->last;
+    if (!is_known && (!life_is_ready() || !api_tag_exists(tag))) {
         return cache_scope;
     }
     return registry_set_scope(tag);

@@ -31,7 +31,8 @@ struct cache cache_none = {
     .end = {[0 ... SIZECLASS_END - 1] = cache_no_block},
 };
 THREAD_LOCAL struct cache *cache_self = &cache_none;
-THREAD_LOCAL struct cache *cache_tagged;
+struct cache_ledger cache_no_ledger = {.last = CACHE_NO_ACCOUNT};
+THREAD_LOCAL struct cache_ledger *cache_tagged = &cache_no_ledger;
 THREAD_LOCAL uint32_t cache_scope;
 struct cache_policy cache_policy = {.thread_bytes = MIB};
 
@@ -199,7 +200,9 @@ static void cache_flush(struct cache *cache, unsigned kind, unsigned count) {
         return;
     }
     cache_settle_bin(cache, kind);
-    memcpy(blocks, bottom + 1, count * sizeof *blocks);
+    for (unsigned i = 0; i < count; i++) {
+        blocks[i] = cache_block(bottom[1 + i]);
+    }
     memmove(bottom + 1, bottom + 1 + count, (have - count) * sizeof *blocks);
     cache_set_top(cache, kind, cache->top[kind] - count);
     cache->bins[kind].settled = (uint8_t)(have - count);
@@ -426,7 +429,7 @@ bool cache_holds(const struct cache *cache, unsigned kind, const void *block) {
         return false;
     }
     for (void **at = cache->top[kind]; *at != NULL; at--) {
-        if (*at == block) {
+        if (cache_block(*at) == block) {
             return true;
         }
     }
@@ -462,8 +465,9 @@ void cache_salvage(struct cache *cache) {
         unsigned count = cache_count_trusted(cache, k);
         void **blocks = count > 0 ? cache_bottom(cache, k) + 1 : NULL;
         for (unsigned i = 0; i < count; i++) {
-            if (cache_can_trust(k + cache->twin, blocks[i])) {
-                cache_give_uncached(k + cache->twin, blocks[i]);
+            void *block = cache_block(blocks[i]);
+            if (cache_can_trust(k + cache->twin, block)) {
+                cache_give_uncached(k + cache->twin, block);
             }
         }
     }

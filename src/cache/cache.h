@@ -65,7 +65,7 @@ struct cache {
     size_t held_bytes;
     char *bump, *bump_end;                   // memory for stacks
     void **spare[CACHE_STACK_LOG2_MAX + 1];  // stacks out of use, by log2 of their slots
-    struct cache *tagged;                    // the thread's blocks of twins, or NULL
+    struct cache_ledger *ledger;             // the thread's blocks with accounts, or NULL
     struct cache *next;                      // [registry]
     struct cache *next_parked;               // [registry]
     uintptr_t thread;                        // [registry]
@@ -76,13 +76,26 @@ struct cache {
     struct cache_bin bins[SIZECLASS_END];
 };
 
+// A thread's blocks with accounts, and what it took and gave for each account.
+struct cache_ledger {
+    struct tag_row *rows;  // layer 6: only their address is kept here
+    uint32_t row_count;
+    uint32_t last;       // account that was at work last, or CACHE_NO_ACCOUNT
+    uintptr_t last_key;  // it, above CACHE_ADDRESS_BITS
+    struct tag_row *last_row;
+    struct cache_ledger *next;
+    struct cache cache;
+};
+enum { CACHE_NO_ACCOUNT = INT32_MAX };
+extern struct cache_ledger cache_no_ledger;  // of threads without one
+
 // Reserved in memory for records, the rest of it holds the first stacks.
 #define CACHE_RECORD_BYTES ((size_t)4096)
 _Static_assert(sizeof(struct cache) + 160 <= CACHE_RECORD_BYTES, "a cache starts on one page");
 
 extern struct cache cache_none;
-extern THREAD_LOCAL struct cache *cache_self;    // what the fast paths use
-extern THREAD_LOCAL struct cache *cache_tagged;  // what those of blocks with accounts use, or NULL
+extern THREAD_LOCAL struct cache *cache_self;           // what the fast paths use
+extern THREAD_LOCAL struct cache_ledger *cache_tagged;  // what those of blocks with accounts use
 // The account of what the thread allocates, or 0. If there is one, cache_self is
 // cache_none: a malloc that knows nothing of accounts takes the slow path.
 extern THREAD_LOCAL uint32_t cache_scope;
@@ -111,6 +124,12 @@ static ALWAYS_INLINE bool cache_push(struct cache *cache, size_t kind, void *blo
     top[1] = block;
     compiler_slot_up(&cache->top[kind]);
     return true;
+}
+
+// A stack of tagged blocks has their accounts in the upper bits, or 0.
+enum { CACHE_ADDRESS_BITS = 48 };
+static ALWAYS_INLINE void *cache_block(void *entry) {
+    return (void *)((uintptr_t)entry & (((uintptr_t)1 << CACHE_ADDRESS_BITS) - 1));
 }
 
 // Prepares a record of CACHE_RECORD_BYTES, zero except for next.

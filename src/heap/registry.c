@@ -85,8 +85,8 @@ void registry_set_counting(bool is_counting) {
 // With its blocks that have accounts.
 static void registry_empty(struct cache *cache) {
     cache_empty(cache);
-    if (cache->tagged != NULL) {
-        cache_empty(cache->tagged);
+    if (cache->ledger != NULL) {
+        cache_empty(&cache->ledger->cache);
     }
 }
 
@@ -190,7 +190,7 @@ static struct cache *registry_start(void) {
     registry_own = cache;
     uint64_t turn = atomic_load_explicit(&cache->turn, memory_order_relaxed);
     registry_id = (uintptr_t)cache | turn << REGISTRY_ADDRESS_BITS;
-    cache_tagged = cache->tagged;
+    cache_tagged = cache->ledger != NULL ? cache->ledger : &cache_no_ledger;
     cache_scope = cache_scope != 0 ? cache_scope : registry_state.first_scope;
     registry_select(cache);
     if (registry_state.has_key) {
@@ -262,13 +262,13 @@ static void registry_thread_exit(void *context) {
     registry_own = NULL;
     registry_id = REGISTRY_NO_ID;
     cache_self = &cache_none;
-    cache_tagged = NULL;
+    cache_tagged = &cache_no_ledger;
     atomic_fetch_add_explicit(&cache->turn, 1, memory_order_release);
     cache_settle(cache);  // for the next owner
     struct cache_stats cached = {0};
     cache_add_stats(cache, &cached);
-    if (cache->tagged != NULL) {
-        cache_add_stats(cache->tagged, &cached);
+    if (cache->ledger != NULL) {
+        cache_add_stats(&cache->ledger->cache, &cached);
     }
     lock_take(&registry_state.lock);
     bool is_parked =
@@ -339,9 +339,9 @@ void registry_read_stats(struct registry_stats *stats) {
     lock_take(&registry_state.lock);
     for (const struct cache *cache = registry_state.caches; cache != NULL; cache = cache->next) {
         registry_add_stats(cache, stats);
-        const struct cache *tagged = __atomic_load_n(&cache->tagged, __ATOMIC_ACQUIRE);
-        if (tagged != NULL) {
-            registry_add_stats(tagged, stats);
+        const struct cache_ledger *ledger = __atomic_load_n(&cache->ledger, __ATOMIC_ACQUIRE);
+        if (ledger != NULL) {
+            registry_add_stats(&ledger->cache, stats);
         }
     }
     stats->thread_count = registry_state.thread_count;
@@ -374,7 +374,7 @@ void registry_repair(bool had_threads) {
 static bool registry_has_leased(unsigned kind, uint32_t slab) {
     const struct cache *survivor = registry_state.survivor;
     if (survivor != NULL && sizeclass_is_twin(kind)) {
-        survivor = survivor->tagged;
+        survivor = survivor->ledger != NULL ? &survivor->ledger->cache : NULL;
         kind -= SIZECLASS_TWIN;
     }
     return survivor != NULL && survivor->bins[kind].lease.slab == slab;
@@ -396,11 +396,11 @@ static void registry_salvage(void) {
         registry_state.lost = next;  // another thread may fork just now
         if (cache != registry_state.survivor) {
             uint16_t turn = atomic_load_explicit(&cache->turn, memory_order_relaxed);
-            struct cache *tagged = cache->tagged;
+            struct cache_ledger *ledger = cache->ledger;
             registry_renew(cache, ++registry_state.last_number, 0);
-            if (tagged != NULL) {
-                registry_renew(tagged, registry_state.last_number, SIZECLASS_TWIN);
-                cache->tagged = tagged;
+            if (ledger != NULL) {
+                registry_renew(&ledger->cache, registry_state.last_number, SIZECLASS_TWIN);
+                cache->ledger = ledger;
             }
             atomic_store_explicit(&cache->turn, turn + 1, memory_order_relaxed);
             cache->next_parked = registry_state.idle;

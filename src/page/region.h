@@ -72,6 +72,12 @@ struct span {
             uint16_t account;       // who allocated it; 0: nobody said
             bool is_moved;          // its pages came from elsewhere (os_move)
         } large;
+        struct {  // KIND_TAGGED, of each granule: so that a free need not look further
+            _Atomic(uint16_t) *accounts;  // of the slab's first block; others before it
+            struct span *first;
+            uint32_t size_bytes, reciprocal;  // of the class
+            uint32_t skip_bytes;              // from the slab's start to the granule's
+        } tagged;
         struct {                  // KIND_HEAP: of each granule the heap, of the first the rest
             size_t usable_bytes;  // of a large block
             uint32_t queue_next;  // freed into by other threads

@@ -113,10 +113,10 @@ void slab_give_words(_Atomic(uint64_t) *words, unsigned word_count) {
     lock_give(&slab_state.words_lock);
 }
 
-// Bits and accounts of a twin. They are used again for its class only.
+// Bits of a twin, with accounts before them. They are used again for its class only.
 static uint64_t *slab_take_twin(unsigned kind) {
     const struct sizeclass *class = &sizeclass_table[kind];
-    size_t bytes = class->word_count * sizeof(uint64_t) + class->block_count * sizeof(uint16_t);
+    size_t accounts = bits_round_up((class->block_count + 1) * sizeof(uint16_t), sizeof(uint64_t));
     lock_take(&slab_state.words_lock);
     uint64_t **first = &slab_state.twins_free[kind - SIZECLASS_END];
     uint64_t *words = *first;
@@ -124,7 +124,11 @@ static uint64_t *slab_take_twin(unsigned kind) {
         *first = (uint64_t *)(uintptr_t)words[0];
     }
     lock_give(&slab_state.words_lock);
-    return words != NULL ? words : region_take_meta(bytes);
+    if (words == NULL) {
+        char *memory = region_take_meta(accounts + class->word_count * sizeof(uint64_t));
+        words = memory != NULL ? (uint64_t *)(void *)(memory + accounts) : NULL;
+    }
+    return words;
 }
 
 static void slab_give_twin(_Atomic(uint64_t) *words, unsigned kind) {
@@ -200,6 +204,20 @@ static uint32_t slab_give_up(struct span *span) {
 
 // ---- Creation and end
 
+// Each granule's record says what the free of a block needs to know.
+static void slab_describe_twin(uint32_t slab, const struct sizeclass *class) {
+    struct span *first = region_span(slab);
+    for (uint32_t i = 0; i < class->granule_count; i++) {
+        struct span *span = first + i;
+        __atomic_store_n(&span->kind, first->kind, __ATOMIC_RELAXED);
+        span->as.tagged.accounts = slab_account(first, 0);
+        span->as.tagged.first = first;
+        span->as.tagged.size_bytes = class->size_bytes;
+        span->as.tagged.reciprocal = class->reciprocal;
+        span->as.tagged.skip_bytes = i << GRANULE_LOG2;
+    }
+}
+
 static uint32_t slab_create(unsigned kind, unsigned shard) {
     const struct sizeclass *class = &sizeclass_table[kind];
     bool is_zero;
@@ -218,11 +236,9 @@ static uint32_t slab_create(unsigned kind, unsigned shard) {
     }
     atomic_store_explicit(&span->words[class->word_count - 1], class->last_word,
                           memory_order_relaxed);
-    for (uint32_t g = slab; g < slab + class->granule_count; g++) {
-        __atomic_store_n(&region_span(g)->kind, (uint8_t)kind, __ATOMIC_RELAXED);
-        if (!sizeclass_is_twin(kind)) {
-            break;  // the page map says it
-        }
+    __atomic_store_n(&span->kind, (uint8_t)kind, __ATOMIC_RELAXED);
+    if (sizeclass_is_twin(kind)) {
+        slab_describe_twin(slab, class);
     }
     span->is_listed = false;
     span->generation++;

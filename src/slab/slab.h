@@ -90,11 +90,11 @@ static ALWAYS_INLINE unsigned slab_twin(size_t granule) {
     return __atomic_load_n(&region_span((uint32_t)granule)->kind, __ATOMIC_RELAXED);
 }
 
-// Of a twin: the account of each block in use, 0 for the others; behind the bits.
-static ALWAYS_INLINE _Atomic(uint16_t) *slab_accounts(uint32_t slab,
-                                                      const struct sizeclass *class) {
-    _Atomic(uint64_t) *words = __atomic_load_n(&region_span(slab)->words, __ATOMIC_RELAXED);
-    return (_Atomic(uint16_t) *)(words + class->word_count);
+// Of a slab of a twin: the account of a block, or of the last that was there. They
+// stand before the bits, the first one last, with one more than there are blocks.
+static ALWAYS_INLINE _Atomic(uint16_t) *slab_account(const struct span *span, uint32_t index) {
+    _Atomic(uint64_t) *words = __atomic_load_n(&span->words, __ATOMIC_RELAXED);
+    return (_Atomic(uint16_t) *)words - 1 - (ptrdiff_t)index;
 }
 
 // Words for the bits of a slab outside its record, contents indeterminate. NULL

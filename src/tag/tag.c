@@ -25,7 +25,7 @@ static struct {
     struct lock lock;
     _Atomic(uint32_t) count;  // accounts; number 0 is not used
     struct tag_account *chunks[TAG_CHUNKS];
-    struct tag_ledger *ledgers;  // only grows
+    struct cache_ledger *ledgers;  // only grows
     struct tag_row *rows_free[TAG_ROWS_POOLS];
     struct tag *charged;
 } tag_state = {.count = 1};
@@ -140,26 +140,54 @@ NOINLINE uint32_t tag_site_slow(struct allot_site *site, uint32_t tag) {
 
 // ---- Ledgers
 
-// The thread's stacks; NULL if it is at its very end, or there is no memory.
-static struct cache *tag_cache(void) {
+// NULL: the thread is at its very end, or there is no memory.
+static struct cache_ledger *tag_ledger(void) {
     struct cache *own = registry_cache();
-    if (own == NULL || cache_tagged != NULL) {
-        return own != NULL ? cache_tagged : NULL;
+    if (own == NULL || own->ledger != NULL) {
+        return own != NULL ? own->ledger : NULL;
     }
-    struct tag_ledger *ledger =
-        region_take_meta(offsetof(struct tag_ledger, cache) + CACHE_RECORD_BYTES);
+    struct cache_ledger *ledger =
+        region_take_meta(offsetof(struct cache_ledger, cache) + CACHE_RECORD_BYTES);
     if (ledger == NULL) {
         return NULL;
     }
     cache_init(&ledger->cache, own->number, own->shard);
     ledger->cache.twin = SIZECLASS_TWIN;
+    ledger->last = CACHE_NO_ACCOUNT;
     lock_take(&tag_state.lock);
     ledger->next = tag_state.ledgers;
     tag_state.ledgers = ledger;
     lock_give(&tag_state.lock);
-    __atomic_store_n(&own->tagged, &ledger->cache, __ATOMIC_RELEASE);
-    cache_tagged = &ledger->cache;
-    return cache_tagged;
+    __atomic_store_n(&own->ledger, ledger, __ATOMIC_RELEASE);
+    cache_tagged = ledger;
+    return ledger;
+}
+
+static bool tag_switch(struct cache_ledger *ledger, uint32_t account) {
+    // Nobody allocates for account 0: its row is not plain.
+    if (account >= ledger->row_count || ledger->rows[account].is_plain == 0) {
+        return false;
+    }
+    ledger->last = account;
+    ledger->last_key = (uintptr_t)account << CACHE_ADDRESS_BITS;
+    ledger->last_row = &ledger->rows[account];
+    return true;
+}
+
+NOINLINE void *tag_pop_other(uint32_t account, unsigned kind) {
+    return tag_switch(cache_tagged, account) ? tag_pop(account, kind) : NULL;
+}
+
+static bool tag_push_other(void *block, size_t granule) {
+    uint32_t account = atomic_load_explicit(tag_place(block, region_span((uint32_t)granule)),
+                                            memory_order_relaxed);
+    return tag_switch(cache_tagged, account) && tag_push(block, granule);
+}
+
+NOINLINE void *tag_label(void *block, uint32_t account) {
+    const struct span *span = region_span((uint32_t)region_granule(block));
+    atomic_store_explicit(tag_place(block, span), (uint16_t)account, memory_order_relaxed);
+    return block;
 }
 
 static struct tag_row *tag_take_rows(unsigned rows_log2) {
@@ -173,7 +201,7 @@ static struct tag_row *tag_take_rows(unsigned rows_log2) {
 }
 
 // Readers hold the lock, too.
-static bool tag_grow_rows(struct tag_ledger *ledger, uint32_t account) {
+static bool tag_grow_rows(struct cache_ledger *ledger, uint32_t account) {
     unsigned rows_log2 = bits_log2(account) + 1;
     rows_log2 = rows_log2 > TAG_ROWS_LOG2_MIN ? rows_log2 : TAG_ROWS_LOG2_MIN;
     lock_take(&tag_state.lock);
@@ -186,6 +214,7 @@ static bool tag_grow_rows(struct tag_ledger *ledger, uint32_t account) {
             *(struct tag_row **)old = tag_state.rows_free[old_log2];
             tag_state.rows_free[old_log2] = old;
         }
+        ledger->last = CACHE_NO_ACCOUNT;
         ledger->rows = rows;
         ledger->row_count = 1u << rows_log2;
     }
@@ -195,11 +224,10 @@ static bool tag_grow_rows(struct tag_ledger *ledger, uint32_t account) {
 
 // NULL: count in the account's own record.
 static struct tag_row *tag_row(uint32_t account) {
-    struct cache *cache = tag_cache();
-    if (cache == NULL) {
+    struct cache_ledger *ledger = tag_ledger();
+    if (ledger == NULL) {
         return NULL;
     }
-    struct tag_ledger *ledger = tag_ledger_of(cache);
     if (account >= ledger->row_count && !tag_grow_rows(ledger, account)) {
         return NULL;
     }
@@ -263,7 +291,7 @@ static uint64_t tag_positive(uint64_t number) {
 static void tag_add_locked(uint32_t account, struct tag_sum *sum) {
     struct tag_sum own = {0};
     tag_add_row(&tag_account(account)->late, &own);
-    for (const struct tag_ledger *at = tag_state.ledgers; at != NULL; at = at->next) {
+    for (const struct cache_ledger *at = tag_state.ledgers; at != NULL; at = at->next) {
         if (account < at->row_count) {
             tag_add_row(&at->rows[account], &own);
         }
@@ -376,12 +404,12 @@ void tag_set_limit(struct tag *tag, const size_t *limit_bytes, const bool *has_g
 // ---- Blocks
 
 static void *tag_obtain(unsigned kind, bool *is_zero) {
-    struct cache *cache = tag_cache();
-    if (cache == NULL) {
+    struct cache_ledger *ledger = tag_ledger();
+    if (ledger == NULL) {
         return cache_take_uncached(kind + SIZECLASS_TWIN, is_zero);
     }
-    void *block = cache_pop(cache, kind);
-    return block != NULL ? block : cache_refill(cache, kind, is_zero);
+    void *block = cache_block(cache_pop(&ledger->cache, kind));
+    return block != NULL ? block : cache_refill(&ledger->cache, kind, is_zero);
 }
 
 static void *tag_refuse(void) {
@@ -394,6 +422,10 @@ NOINLINE void *tag_take_slow(uint32_t account, unsigned kind, bool *is_zero) {
     if (!sizeclass_is_slab(kind)) {
         return tag_take_large(account, class->size_bytes, 1, is_zero);
     }
+    void *other = tag_pop_other(account, kind);
+    if (other != NULL) {
+        return other;
+    }
     int saved = errno;
     struct tag_row *row = tag_row(account);
     if (!tag_admit(account, row, class->size_bytes)) {
@@ -404,8 +436,7 @@ NOINLINE void *tag_take_slow(uint32_t account, unsigned kind, bool *is_zero) {
         tag_take_back(account, class->size_bytes);
         return tag_refuse();
     }
-    uint32_t slab;
-    atomic_store_explicit(tag_place(block, class, &slab), (uint16_t)account, memory_order_relaxed);
+    tag_label(block, account);
     // A report may have moved the rows.
     tag_change(account, tag_row(account), &(struct tag_change){class->size_bytes, 1, 0, 0});
     errno = saved;
@@ -418,8 +449,8 @@ void *tag_take_large(uint32_t account, size_t size_bytes, size_t align_bytes, bo
     if (size_bytes > LARGE_MAX_BYTES || !tag_admit(account, tag_row(account), usable)) {
         return tag_refuse();
     }
-    struct cache *cache = tag_cache();
-    unsigned shard = cache != NULL ? cache->shard : 0;
+    const struct cache_ledger *ledger = tag_ledger();
+    unsigned shard = ledger != NULL ? ledger->cache.shard : 0;
     void *block = large_take(KIND_LARGE, shard, size_bytes, align_bytes, is_zero);
     if (block == NULL) {
         tag_take_back(account, usable);
@@ -431,28 +462,45 @@ void *tag_take_large(uint32_t account, size_t size_bytes, size_t align_bytes, bo
     return block;
 }
 
+uint32_t tag_find(const void *block) {
+    size_t granule = region_granule(block);
+    if (!region_contains(granule)) {
+        return 0;
+    }
+    unsigned kind = region_kind(granule);
+    if (kind == KIND_LARGE && large_is_block(block)) {
+        return region_span((uint32_t)granule)->as.large.account;
+    }
+    if (kind != KIND_TAGGED || !slab_is_taken(slab_twin(granule), block)) {
+        return 0;
+    }
+    return atomic_load_explicit(tag_place(block, region_span((uint32_t)granule)),
+                                memory_order_relaxed);
+}
+
 NOINLINE bool tag_give_slow(void *block, size_t granule) {
+    if (tag_push_other(block, granule)) {
+        return true;
+    }
     unsigned twin = slab_twin(granule);
-    const struct sizeclass *class = &sizeclass_table[twin];
-    uint32_t slab;
-    _Atomic(uint16_t) *place = tag_place(block, class, &slab);
-    uint32_t account = place != NULL ? atomic_exchange_explicit(place, 0, memory_order_relaxed) : 0;
+    uint32_t account = tag_find(block);
     if (account == 0) {
         return false;
     }
-    struct cache *cache = tag_cache();
+    struct cache_ledger *ledger = tag_ledger();
     struct tag_row *row = tag_row(account);
-    tag_change(account, row, &(struct tag_change){0, 0, class->size_bytes, 1});
-    if (cache == NULL) {
+    tag_change(account, row, &(struct tag_change){0, 0, sizeclass_table[twin].size_bytes, 1});
+    if (ledger == NULL) {
         cache_give_uncached(twin, block);
         return true;
     }
-    uint16_t lessee = atomic_load_explicit(&region_span(slab)->lessee, memory_order_relaxed);
-    if (row != NULL && lessee != cache->number) {
+    const struct span *first = region_span((uint32_t)granule)->as.tagged.first;
+    uint16_t lessee = atomic_load_explicit(&first->lessee, memory_order_relaxed);
+    if (row != NULL && lessee != ledger->cache.number) {
         compiler_count_up(&row->remote_blocks);
     }
-    if (!cache_push(cache, twin - SIZECLASS_TWIN, block)) {
-        cache_push_slow(cache, twin - SIZECLASS_TWIN, block);
+    if (!cache_push(&ledger->cache, twin - SIZECLASS_TWIN, block)) {
+        cache_push_slow(&ledger->cache, twin - SIZECLASS_TWIN, block);
     }
     return true;
 }
@@ -476,21 +524,6 @@ bool tag_resize(uint32_t account, size_t from_bytes, size_t to_bytes) {
     }
     tag_change(account, tag_row(account), &(struct tag_change){more, 0, less, 0});
     return true;
-}
-
-uint32_t tag_find(const void *block) {
-    size_t granule = region_granule(block);
-    if (!region_contains(granule)) {
-        return 0;
-    }
-    unsigned kind = region_kind(granule);
-    if (kind == KIND_LARGE && large_is_block(block)) {
-        return region_span((uint32_t)granule)->as.large.account;
-    }
-    uint32_t slab;
-    const _Atomic(uint16_t) *place =
-        kind == KIND_TAGGED ? tag_place(block, &sizeclass_table[slab_twin(granule)], &slab) : NULL;
-    return place != NULL ? atomic_load_explicit(place, memory_order_relaxed) : 0;
 }
 
 void tag_repair(void) {

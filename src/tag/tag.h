@@ -6,7 +6,7 @@
 // always full for plain frees, which so take the slow path, at no price for others.
 // All accounts share them.
 //
-//   ledger   a thread's stacks of tagged blocks, and before them
+//   ledger   a thread's stacks of tagged blocks, and before them (cache_ledger)
 //   rows     one for each account: what the thread took and gave. Only grow
 //
 // Only the owner writes a ledger. An account's figures are the sums of its rows, so
@@ -14,7 +14,8 @@
 // that gets the cache goes on with its ledger.
 //
 // Invariants
-//   [T1] a block of a twin has an account iff a program holds it
+//   [T1] beside the bit of a block that a program holds stands its account; a stack's
+//        entry has in its upper bits what stands there, or 0
 //   [T2] taken - given, summed over all rows of an account, is what it holds
 #ifndef ALLOT_TAG_TAG_H
 #define ALLOT_TAG_TAG_H
@@ -41,13 +42,6 @@ struct tag_row {
     uint64_t is_plain;  // 0: not used yet, or there is a limit
     uint64_t remote_blocks;
     uint64_t unused;
-};
-
-struct tag_ledger {
-    struct tag_row *rows;
-    uint32_t row_count;
-    struct tag_ledger *next;
-    struct cache cache;
 };
 
 struct tag {
@@ -120,67 +114,57 @@ uint32_t tag_find(const void *block);
 // In the child of a fork.
 void tag_repair(void);
 
-static ALWAYS_INLINE struct tag_ledger *tag_ledger_of(struct cache *cache) {
-    return (struct tag_ledger *)((char *)cache - offsetof(struct tag_ledger, cache));
-}
+// As tag_pop, for another account than the last one.
+void *tag_pop_other(uint32_t account, unsigned kind);
 
-static ALWAYS_INLINE _Atomic(uint16_t) *tag_place(const void *block, const struct sizeclass *class,
-                                                  uint32_t *slab) {
-    uintptr_t offset = (uintptr_t)block - region_state.base;
-    uint32_t inside = (uint32_t)offset & (class->slab_bytes - 1);
-    uint32_t index = (uint32_t)((uint64_t)inside * class->reciprocal >> 32);
-    *slab = (uint32_t)((offset - inside) >> GRANULE_LOG2);
-    bool is_block = index * class->size_bytes == inside && index < class->block_count;
-    return LIKELY(is_block) ? &slab_accounts(*slab, class)[index] : NULL;
+// The block with another account than it had: most belong to the same again.
+void *tag_label(void *block, uint32_t account);
+
+// Where the account of a block stands.
+static ALWAYS_INLINE _Atomic(uint16_t) *tag_place(const void *block, const struct span *span) {
+    uint32_t offset = (uint32_t)((uintptr_t)block - region_state.base) & (GRANULE_BYTES - 1);
+    uint64_t inside = offset + span->as.tagged.skip_bytes;
+    return span->as.tagged.accounts - (inside * span->as.tagged.reciprocal >> 32);
 }
 
 // A block from the stack, counted; NULL: take the slow path.
 static ALWAYS_INLINE void *tag_pop(uint32_t account, unsigned kind) {
-    struct cache *cache = cache_tagged;
-    if (UNLIKELY(cache == NULL) || UNLIKELY(account >= tag_ledger_of(cache)->row_count)) {
+    struct cache_ledger *ledger = cache_tagged;
+    if (UNLIKELY(account != ledger->last)) {
         return NULL;
     }
-    struct tag_row *row = &tag_ledger_of(cache)->rows[account];
-    const struct sizeclass *class = &sizeclass_table[kind];
-    uint64_t size = class->size_bytes;
-    void *block = *cache->top[kind];
-    int64_t held = (int64_t)(row->taken_bytes + size - row->given_bytes);
-    if (UNLIKELY(block == NULL) || UNLIKELY(held > row->due_bytes)) {
+    void *entry = *ledger->cache.top[kind];
+    if (UNLIKELY(entry == NULL)) {
         return NULL;
     }
-    compiler_slot_down(&cache->top[kind]);
-    uint32_t slab;
-    atomic_store_explicit(tag_place(block, class, &slab), (uint16_t)account, memory_order_relaxed);
-    compiler_count_by(&row->taken_bytes, size);
+    compiler_slot_down(&ledger->cache.top[kind]);
+    struct tag_row *row = ledger->last_row;
+    compiler_count_by(&row->taken_bytes, sizeclass_table[kind].size_bytes);
     compiler_count_up(&row->taken_blocks);
-    return block;
+    uintptr_t block = (uintptr_t)entry ^ ledger->last_key;
+    return LIKELY(block >> CACHE_ADDRESS_BITS == 0) ? (void *)block
+                                                    : tag_label(cache_block(entry), account);
 }
 
 // Gives a block of a granule of KIND_TAGGED to the stack; false: take the slow path.
+// What is no block is found when it leaves the stack. The entry is made of the last
+// account, not of the one that was read: the next malloc need not wait for that.
 static ALWAYS_INLINE bool tag_push(void *block, size_t granule) {
-    struct cache *cache = cache_tagged;
-    unsigned twin = slab_twin(granule);
-    const struct sizeclass *class = &sizeclass_table[twin];
-    uint32_t slab;
-    _Atomic(uint16_t) *place = tag_place(block, class, &slab);
-    if (UNLIKELY(cache == NULL) || UNLIKELY(place == NULL)) {
+    struct cache_ledger *ledger = cache_tagged;
+    const struct span *span = region_span((uint32_t)granule);
+    uint32_t account = atomic_load_explicit(tag_place(block, span), memory_order_relaxed);
+    if (UNLIKELY(account != ledger->last)) {
         return false;
     }
-    uint32_t account = atomic_load_explicit(place, memory_order_relaxed);
-    if (UNLIKELY(account >= tag_ledger_of(cache)->row_count)) {
+    void *entry = (void *)((uintptr_t)block | ledger->last_key);
+    if (UNLIKELY(!cache_push(&ledger->cache, slab_twin(granule) - SIZECLASS_TWIN, entry))) {
         return false;
     }
-    // Nobody allocates for account 0: its row is not plain.
-    struct tag_row *row = &tag_ledger_of(cache)->rows[account];
-    if (UNLIKELY(row->is_plain == 0) ||
-        UNLIKELY(!cache_push(cache, twin - SIZECLASS_TWIN, block))) {
-        return false;
-    }
-    atomic_store_explicit(place, 0, memory_order_relaxed);
-    compiler_count_by(&row->given_bytes, class->size_bytes);
+    struct tag_row *row = ledger->last_row;
+    compiler_count_by(&row->given_bytes, span->as.tagged.size_bytes);
     compiler_count_up(&row->given_blocks);
-    uint16_t lessee = atomic_load_explicit(&region_span(slab)->lessee, memory_order_relaxed);
-    if (UNLIKELY(lessee != cache->number)) {
+    uint16_t lessee = atomic_load_explicit(&span->as.tagged.first->lessee, memory_order_relaxed);
+    if (UNLIKELY(lessee != ledger->cache.number)) {
         compiler_count_up(&row->remote_blocks);
     }
     return true;
@@ -189,10 +173,6 @@ static ALWAYS_INLINE bool tag_push(void *block, size_t granule) {
 static ALWAYS_INLINE void *tag_take(uint32_t account, unsigned kind, bool *is_zero) {
     void *block = LIKELY(sizeclass_is_slab(kind)) ? tag_pop(account, kind) : NULL;
     return LIKELY(block != NULL) ? block : tag_take_slow(account, kind, is_zero);
-}
-
-static ALWAYS_INLINE bool tag_give(void *block, size_t granule) {
-    return LIKELY(tag_push(block, granule)) || tag_give_slow(block, granule);
 }
 
 #endif

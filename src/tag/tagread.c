@@ -19,21 +19,29 @@ static void tagread_hold(uint32_t account, uint64_t bytes) {
     }
 }
 
-// The blocks of a slab share its memory: what is free, or in stacks, too.
+static uint32_t tagread_account(const struct sizeclass *class, const struct span *span,
+                                uint32_t index) {
+    const _Atomic(uint64_t) *words = __atomic_load_n(&span->words, __ATOMIC_RELAXED);
+    uint64_t word = atomic_load_explicit(&words[index / 64], memory_order_relaxed);
+    bool is_taken = index < class->block_count && (word >> index % 64 & 1) == 0;
+    return is_taken ? atomic_load_explicit(slab_account(span, index), memory_order_relaxed) : 0;
+}
+
+// The blocks of a slab share its memory, what is free there, too. Those in stacks
+// count for the account that had them last.
 static void tagread_visit(unsigned kind, uint32_t slab, void *context) {
     const struct sizeclass *class = &sizeclass_table[kind];
     (void)context;
     if (!sizeclass_is_twin(kind)) {
         return;
     }
-    const _Atomic(uint16_t) *accounts = slab_accounts(slab, class);
+    const struct span *span = region_span(slab);
     uint32_t live = 0;
     for (uint32_t i = 0; i < class->block_count; i++) {
-        live += atomic_load_explicit(&accounts[i], memory_order_relaxed) != 0;
+        live += tagread_account(class, span, i) != 0;
     }
     for (uint32_t i = 0; i < class->block_count && live > 0; i++) {
-        tagread_hold(atomic_load_explicit(&accounts[i], memory_order_relaxed),
-                     class->slab_bytes / live);
+        tagread_hold(tagread_account(class, span, i), class->slab_bytes / live);
     }
 }
 
