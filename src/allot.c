@@ -17,6 +17,7 @@
 #include "page/spanset.c"
 #include "page/pageheap.c"
 #include "slab/sizeclass.c"
+#include "slab/twin.c"
 #include "slab/slab.c"
 #include "slab/sparse.c"
 #include "slab/large.c"

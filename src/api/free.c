@@ -119,7 +119,7 @@ NOINLINE void free_checked(void *block, size_t align_bytes, size_t size_bytes) {
     size_t granule = region_granule(block);
     bool is_tagged = region_contains(granule) && region_kind(granule) == KIND_TAGGED;
     if ((is_tagged && size_bytes <= SIZECLASS_SLAB_MAX &&
-         sizeclass_of(size_bytes) + SIZECLASS_TWIN == slab_twin(granule)) ||
+         sizeclass_of(size_bytes) + SIZECLASS_TWIN == twin_kind(granule)) ||
         !misuse_is_block(block)) {
         free_slow(block);
         return;

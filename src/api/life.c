@@ -19,6 +19,7 @@
 #include "tag/tagread.h"
 
 #include <pthread.h>
+#include <string.h>
 
 enum { LIFE_THP_NEVER = 1, LIFE_THP_ALWAYS = 2 };
 
@@ -26,7 +27,7 @@ static bool life_had_threads;
 
 // Every thread begins in a scope of the tag that the option names.
 static void life_begin_tag(void) {
-    if (options_state.tag[0] != '\0') {
+    if (strcmp(options_state.tag, "off") != 0) {
         registry_set_first_scope(tag_create(options_state.tag, 0, NULL));
     }
 }

@@ -10,6 +10,7 @@
 #include "page/region.h"
 #include "slab/large.h"
 #include "slab/sizeclass.h"
+#include "slab/twin.h"
 
 #include <stdatomic.h>
 
@@ -83,7 +84,7 @@ static struct misuse_finding misuse_find(const void *address, const struct cache
             return misuse_in_heap(address);
         }
         if (kind == KIND_TAGGED) {
-            return misuse_in_slab(slab_twin(granule), address, misuse_tagged(cache));
+            return misuse_in_slab(twin_kind(granule), address, misuse_tagged(cache));
         }
         struct misuse_finding finding = {MISUSE_UNKNOWN, NULL, 0};
         if (kind != KIND_NONE) {
@@ -180,7 +181,7 @@ void misuse_slab(void *block, enum slab_fault fault) {
     if (fault == SLAB_DOUBLE_FREE) {
         size_t granule = region_granule(block);
         unsigned kind = region_kind(granule);
-        kind = kind == KIND_TAGGED ? slab_twin(granule) : kind;
+        kind = kind == KIND_TAGGED ? twin_kind(granule) : kind;
         misuse_say_free(block, kind == KIND_HEAP ? heapslab_find(block).size_bytes
                                                  : sizeclass_table[kind].size_bytes);
     } else {

@@ -122,7 +122,8 @@ static bool options_is_in_range(const struct options_row *row, uint64_t value) {
 }
 
 static bool options_parse_text(const struct options_row *row, const char *text, size_t length) {
-    bool is_known = row->kind == OPTIONS_NAMES || (length == 3 && memcmp(text, "off", 3) == 0) ||
+    bool is_known = (row->kind == OPTIONS_NAMES && length > 0) ||
+                    (length == 3 && memcmp(text, "off", 3) == 0) ||
                     (length == 4 && memcmp(text, "exit", 4) == 0) ||
                     (length > 5 && memcmp(text, "exit:", 5) == 0);
     if (!is_known || length >= OPTIONS_TEXT_BYTES) {

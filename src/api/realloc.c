@@ -36,7 +36,7 @@ static enum realloc_source realloc_look(const void *block, unsigned *kind) {
         return LIKELY(slab_is_taken(*kind, block)) ? REALLOC_CLASS : REALLOC_BAD;
     }
     if (*kind == KIND_TAGGED) {
-        *kind = slab_twin(granule) - SIZECLASS_TWIN;
+        *kind = twin_kind(granule) - SIZECLASS_TWIN;
         return tag_find(block) != 0 ? REALLOC_CLASS : REALLOC_BAD;
     }
     if (*kind == KIND_HEAP) {

@@ -8,6 +8,7 @@
 #include "page/pageheap.h"
 #include "page/region.h"
 #include "slab/sizeclass.h"
+#include "slab/twin.h"
 
 #include <string.h>
 
@@ -24,15 +25,15 @@ struct slab_list {
     uint32_t first;
     uint32_t last;
     struct slab_lease common;
-} CACHE_ALIGNED;
+} __attribute__((aligned(32)));
 
 static struct {
     slab_report *report;
     uint8_t epoch;  // of forks
     struct lock words_lock;
     uint64_t *words_free[SLAB_WORDS_POOLS];
-    uint64_t *twins_free[SIZECLASS_SLABS];  // bits with accounts, of each class
-    struct slab_list lists[PAGEHEAP_SHARDS_MAX][SIZECLASS_TWINS_END];
+    // A class and its twin share a cache line.
+    struct slab_list lists[PAGEHEAP_SHARDS_MAX][SIZECLASS_SPAN_FIRST][2];
 } slab_state;
 
 // ---- Words
@@ -113,32 +114,6 @@ void slab_give_words(_Atomic(uint64_t) *words, unsigned word_count) {
     lock_give(&slab_state.words_lock);
 }
 
-// Bits of a twin, with accounts before them. They are used again for its class only.
-static uint64_t *slab_take_twin(unsigned kind) {
-    const struct sizeclass *class = &sizeclass_table[kind];
-    size_t accounts = bits_round_up((class->block_count + 1) * sizeof(uint16_t), sizeof(uint64_t));
-    lock_take(&slab_state.words_lock);
-    uint64_t **first = &slab_state.twins_free[kind - SIZECLASS_END];
-    uint64_t *words = *first;
-    if (words != NULL) {
-        *first = (uint64_t *)(uintptr_t)words[0];
-    }
-    lock_give(&slab_state.words_lock);
-    if (words == NULL) {
-        char *memory = region_take_meta(accounts + class->word_count * sizeof(uint64_t));
-        words = memory != NULL ? (uint64_t *)(void *)(memory + accounts) : NULL;
-    }
-    return words;
-}
-
-static void slab_give_twin(_Atomic(uint64_t) *words, unsigned kind) {
-    lock_take(&slab_state.words_lock);
-    uint64_t **first = &slab_state.twins_free[kind - SIZECLASS_END];
-    atomic_store_explicit(&words[0], (uintptr_t)*first, memory_order_relaxed);
-    *first = (uint64_t *)words;
-    lock_give(&slab_state.words_lock);
-}
-
 static bool slab_has_inline_words(unsigned kind) {
     return sizeclass_table[kind].word_count <= SPAN_INLINE_WORDS && !sizeclass_is_twin(kind);
 }
@@ -148,7 +123,7 @@ static bool slab_attach_words(struct span *span, unsigned kind) {
         __atomic_store_n(&span->words, span->as.bits, __ATOMIC_RELAXED);
         return true;
     }
-    uint64_t *words = sizeclass_is_twin(kind) ? slab_take_twin(kind)
+    uint64_t *words = sizeclass_is_twin(kind) ? twin_take_words(kind)
                                               : slab_take_words(sizeclass_table[kind].word_count);
     if (words == NULL) {
         return false;  // a giver that is late may still read what stands there
@@ -164,7 +139,7 @@ static void slab_detach_words(struct span *span, unsigned kind) {
     _Atomic(uint64_t) *words = span->words;
     __atomic_store_n(&span->words, span->as.bits, __ATOMIC_RELAXED);
     if (sizeclass_is_twin(kind)) {
-        slab_give_twin(words, kind);
+        twin_give_words(words, kind);
     } else {
         slab_give_words(words, sizeclass_table[kind].word_count);
     }
@@ -204,20 +179,6 @@ static uint32_t slab_give_up(struct span *span) {
 
 // ---- Creation and end
 
-// Each granule's record says what the free of a block needs to know.
-static void slab_describe_twin(uint32_t slab, const struct sizeclass *class) {
-    struct span *first = region_span(slab);
-    for (uint32_t i = 0; i < class->granule_count; i++) {
-        struct span *span = first + i;
-        __atomic_store_n(&span->kind, first->kind, __ATOMIC_RELAXED);
-        span->as.tagged.accounts = slab_account(first, 0);
-        span->as.tagged.first = first;
-        span->as.tagged.size_bytes = class->size_bytes;
-        span->as.tagged.reciprocal = class->reciprocal;
-        span->as.tagged.skip_bytes = i << GRANULE_LOG2;
-    }
-}
-
 static uint32_t slab_create(unsigned kind, unsigned shard) {
     const struct sizeclass *class = &sizeclass_table[kind];
     bool is_zero;
@@ -238,7 +199,7 @@ static uint32_t slab_create(unsigned kind, unsigned shard) {
                           memory_order_relaxed);
     __atomic_store_n(&span->kind, (uint8_t)kind, __ATOMIC_RELAXED);
     if (sizeclass_is_twin(kind)) {
-        slab_describe_twin(slab, class);
+        twin_describe(slab, kind);
     }
     span->is_listed = false;
     span->generation++;
@@ -258,8 +219,13 @@ static void slab_release(unsigned kind, uint32_t slab) {
 
 // ---- Lists. The lock of the list is held.
 
+static struct slab_list *slab_list_at(unsigned kind, unsigned shard) {
+    bool is_twin = sizeclass_is_twin(kind);
+    return &slab_state.lists[shard][is_twin ? kind - SIZECLASS_TWIN : kind][is_twin];
+}
+
 static struct slab_list *slab_list_of(unsigned kind, uint32_t slab) {
-    return &slab_state.lists[region_owner(slab)][kind];
+    return slab_list_at(kind, region_owner(slab));
 }
 
 static void slab_link(struct slab_list *list, uint32_t slab) {
@@ -314,7 +280,7 @@ static NOINLINE void slab_enlist(uint32_t slab) {
 
 static unsigned slab_kind_at(uint32_t slab) {
     unsigned kind = __atomic_load_n(&region_state.kind[slab], __ATOMIC_ACQUIRE);
-    return kind == KIND_TAGGED ? slab_twin(slab) : kind;
+    return kind == KIND_TAGGED ? twin_kind(slab) : kind;
 }
 
 // The kind read between two equal states is that of their generation. While the
@@ -371,7 +337,7 @@ static uint32_t slab_pop_locked(unsigned kind, struct slab_list *list) {
 }
 
 static uint32_t slab_pop(unsigned kind, unsigned shard) {
-    struct slab_list *list = &slab_state.lists[shard][kind];
+    struct slab_list *list = slab_list_at(kind, shard);
     if (__atomic_load_n(&list->first, __ATOMIC_RELAXED) == 0) {
         return 0;
     }
@@ -519,7 +485,7 @@ unsigned slab_take(unsigned kind, unsigned shard, struct slab_lease *lease, void
 
 unsigned slab_take_common(unsigned kind, unsigned shard, uint16_t lessee, void **end,
                           unsigned want) {
-    struct slab_list *list = &slab_state.lists[shard][kind];
+    struct slab_list *list = slab_list_at(kind, shard);
     bool lines = sizeclass_table[kind].size_bytes < CACHE_LINE_BYTES && want >= SLAB_LINE_BLOCKS;
     struct slab_taking taking = {end, want, lines};
     lock_take(&list->lock);
@@ -748,8 +714,8 @@ void slab_repair(void) {
     slab_state.epoch++;
     lock_reset(&slab_state.words_lock);
     memset(slab_state.words_free, 0, sizeof slab_state.words_free);
-    memset(slab_state.twins_free, 0, sizeof slab_state.twins_free);
-    memset(slab_state.lists, 0, pageheap_shard_count() * sizeof slab_state.lists[0]);
+    twin_repair();
+    memset(slab_state.lists, 0, sizeof slab_state.lists);
 }
 
 static void slab_relist_one(unsigned kind, uint32_t slab, void *context) {

@@ -85,18 +85,6 @@ static ALWAYS_INLINE bool slab_is_taken(unsigned kind, const void *address) {
     return (word >> index % 64 & 1) == 0;
 }
 
-// The class of a slab around a granule of KIND_TAGGED, a twin.
-static ALWAYS_INLINE unsigned slab_twin(size_t granule) {
-    return __atomic_load_n(&region_span((uint32_t)granule)->kind, __ATOMIC_RELAXED);
-}
-
-// Of a slab of a twin: the account of a block, or of the last that was there. They
-// stand before the bits, the first one last, with one more than there are blocks.
-static ALWAYS_INLINE _Atomic(uint16_t) *slab_account(const struct span *span, uint32_t index) {
-    _Atomic(uint64_t) *words = __atomic_load_n(&span->words, __ATOMIC_RELAXED);
-    return (_Atomic(uint16_t) *)words - 1 - (ptrdiff_t)index;
-}
-
 // Words for the bits of a slab outside its record, contents indeterminate. NULL
 // if there is no memory.
 uint64_t *slab_take_words(unsigned word_count);

@@ -471,7 +471,7 @@ uint32_t tag_find(const void *block) {
     if (kind == KIND_LARGE && large_is_block(block)) {
         return region_span((uint32_t)granule)->as.large.account;
     }
-    if (kind != KIND_TAGGED || !slab_is_taken(slab_twin(granule), block)) {
+    if (kind != KIND_TAGGED || !slab_is_taken(twin_kind(granule), block)) {
         return 0;
     }
     return atomic_load_explicit(tag_place(block, region_span((uint32_t)granule)),
@@ -482,7 +482,7 @@ NOINLINE bool tag_give_slow(void *block, size_t granule) {
     if (tag_push_other(block, granule)) {
         return true;
     }
-    unsigned twin = slab_twin(granule);
+    unsigned twin = twin_kind(granule);
     uint32_t account = tag_find(block);
     if (account == 0) {
         return false;

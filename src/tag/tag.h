@@ -26,6 +26,7 @@
 #include "heap/budget.h"
 #include "page/region.h"
 #include "slab/slab.h"
+#include "slab/twin.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -157,7 +158,7 @@ static ALWAYS_INLINE bool tag_push(void *block, size_t granule) {
         return false;
     }
     void *entry = (void *)((uintptr_t)block | ledger->last_key);
-    if (UNLIKELY(!cache_push(&ledger->cache, slab_twin(granule) - SIZECLASS_TWIN, entry))) {
+    if (UNLIKELY(!cache_push(&ledger->cache, twin_kind(granule) - SIZECLASS_TWIN, entry))) {
         return false;
     }
     struct tag_row *row = ledger->last_row;

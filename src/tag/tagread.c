@@ -24,7 +24,7 @@ static uint32_t tagread_account(const struct sizeclass *class, const struct span
     const _Atomic(uint64_t) *words = __atomic_load_n(&span->words, __ATOMIC_RELAXED);
     uint64_t word = atomic_load_explicit(&words[index / 64], memory_order_relaxed);
     bool is_taken = index < class->block_count && (word >> index % 64 & 1) == 0;
-    return is_taken ? atomic_load_explicit(slab_account(span, index), memory_order_relaxed) : 0;
+    return is_taken ? atomic_load_explicit(twin_account(span, index), memory_order_relaxed) : 0;
 }
 
 // The blocks of a slab share its memory, what is free there, too. Those in stacks

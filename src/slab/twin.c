@@ -1,0 +1,56 @@
+// twin.c - bits of slabs whose blocks have accounts.                       layer 3
+#include "slab/twin.h"
+
+#include "base/bits.h"
+#include "os/lock.h"
+
+#include <string.h>
+
+static struct {
+    struct lock lock;
+    uint64_t *free[SIZECLASS_SLABS];  // linked by the first word of the bits
+} twin_state;
+
+uint64_t *twin_take_words(unsigned kind) {
+    const struct sizeclass *class = &sizeclass_table[kind];
+    size_t accounts = bits_round_up((class->block_count + 1) * sizeof(uint16_t), sizeof(uint64_t));
+    lock_take(&twin_state.lock);
+    uint64_t **first = &twin_state.free[kind - SIZECLASS_END];
+    uint64_t *words = *first;
+    if (words != NULL) {
+        *first = (uint64_t *)(uintptr_t)words[0];
+    }
+    lock_give(&twin_state.lock);
+    if (words == NULL) {
+        char *memory = region_take_meta(accounts + class->word_count * sizeof(uint64_t));
+        words = memory != NULL ? (uint64_t *)(void *)(memory + accounts) : NULL;
+    }
+    return words;
+}
+
+void twin_give_words(_Atomic(uint64_t) *words, unsigned kind) {
+    lock_take(&twin_state.lock);
+    uint64_t **first = &twin_state.free[kind - SIZECLASS_END];
+    atomic_store_explicit(&words[0], (uintptr_t)*first, memory_order_relaxed);
+    *first = (uint64_t *)words;
+    lock_give(&twin_state.lock);
+}
+
+void twin_describe(uint32_t slab, unsigned kind) {
+    const struct sizeclass *class = &sizeclass_table[kind];
+    struct span *first = region_span(slab);
+    for (uint32_t i = 0; i < class->granule_count; i++) {
+        struct span *span = first + i;
+        __atomic_store_n(&span->kind, (uint8_t)kind, __ATOMIC_RELAXED);
+        span->as.tagged.accounts = twin_account(first, 0);
+        span->as.tagged.first = first;
+        span->as.tagged.size_bytes = class->size_bytes;
+        span->as.tagged.reciprocal = class->reciprocal;
+        span->as.tagged.skip_bytes = i << GRANULE_LOG2;
+    }
+}
+
+void twin_repair(void) {
+    lock_reset(&twin_state.lock);
+    memset(twin_state.free, 0, sizeof twin_state.free);
+}
