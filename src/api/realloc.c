@@ -86,7 +86,9 @@ static void *realloc_copy(void *block, size_t usable_bytes, size_t size_bytes) {
     if (account != scope) {
         registry_set_scope(account);
     }
+    tag_lend(account, (int64_t)usable_bytes);  // the new block counts instead of the old one
     void *fresh = allot_malloc(size_bytes);
+    tag_lend(account, -(int64_t)usable_bytes);
     if (account != scope) {
         registry_set_scope(scope);
     }

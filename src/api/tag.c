@@ -115,17 +115,18 @@ static void *api_tag_calloc(uint32_t account, size_t count, size_t size_bytes) {
     return block;
 }
 
-// A block that the tag has already keeps its account.
-static void *api_tag_realloc(uint32_t tag, uint32_t account, void *block, size_t size_bytes) {
-    if (block == NULL) {
-        return api_tag_take(account, size_bytes);
-    }
+// Whether a block stays with the account that it has.
+static bool api_tag_has(allot_tag tag, const void *block) {
     uint32_t owner = tag_find(block);
-    if (size_bytes == 0 || (owner != 0 ? tag_account(owner)->tag->id : 0) == tag) {
-        return allot_realloc(block, size_bytes);
+    return block != NULL && (owner != 0 ? tag_account(owner)->tag->id : 0) == tag;
+}
+
+static void *api_tag_realloc(uint32_t account, void *block, size_t size_bytes) {
+    if (block != NULL && size_bytes == 0) {
+        return allot_realloc(block, 0);
     }
     void *fresh = api_tag_take(account, size_bytes);
-    if (fresh != NULL) {
+    if (fresh != NULL && block != NULL) {
         size_t usable = allot_usable_size(block);
         memcpy(fresh, block, usable < size_bytes ? usable : size_bytes);
         allot_free(block);
@@ -157,7 +158,8 @@ void *allot_tag_aligned(allot_tag tag, size_t align_bytes, size_t size_bytes) {
 }
 
 void *allot_tag_realloc(allot_tag tag, void *block, size_t size_bytes) {
-    return api_tag_realloc(tag, api_tag_checked(tag), block, size_bytes);
+    return api_tag_has(tag, block) ? allot_realloc(block, size_bytes)
+                                   : api_tag_realloc(api_tag_checked(tag), block, size_bytes);
 }
 
 void *allot_site_malloc(struct allot_site *site, allot_tag tag, size_t size_bytes) {
@@ -169,7 +171,8 @@ void *allot_site_calloc(struct allot_site *site, allot_tag tag, size_t count, si
 }
 
 void *allot_site_realloc(struct allot_site *site, allot_tag tag, void *block, size_t size_bytes) {
-    return api_tag_realloc(tag, api_tag_site(site, tag), block, size_bytes);
+    return api_tag_has(tag, block) ? allot_realloc(block, size_bytes)
+                                   : api_tag_realloc(api_tag_site(site, tag), block, size_bytes);
 }
 
 void allot_tag_free(void *block) {

@@ -392,6 +392,12 @@ static void tag_take_back(uint32_t account, uint64_t bytes) {
     }
 }
 
+void tag_lend(uint32_t account, int64_t bytes) {
+    if (account != 0 && tag_account(account)->tag->is_charged) {
+        budget_shrink(&tag_account(account)->tag->budget, bytes);
+    }
+}
+
 void tag_set_limit(struct tag *tag, const size_t *limit_bytes, const bool *has_grace) {
     lock_take(&tag_state.lock);
     size_t limit = limit_bytes != NULL ? *limit_bytes : tag->limit_bytes;

@@ -109,6 +109,10 @@ void tag_give_large(const void *block);
 // A block of the account is to have other usable bytes. False: a limit refuses.
 bool tag_resize(uint32_t account, size_t from_bytes, size_t to_bytes);
 
+// A limit leaves room for so many bytes of a block that is about to be given back;
+// negative: no more.
+void tag_lend(uint32_t account, int64_t bytes);
+
 // The account of a block; 0: none, or it is no block.
 uint32_t tag_find(const void *block);
 
