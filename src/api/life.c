@@ -57,6 +57,7 @@ static void life_in_child(void) {
     registry_repair(__atomic_load_n(&life_had_threads, __ATOMIC_RELAXED));
     heap_repair();
     tag_repair();
+    tagread_repair();
 }
 
 __attribute__((constructor)) static void life_begin(void) {

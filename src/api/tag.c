@@ -211,8 +211,9 @@ bool allot_tag_stats(allot_tag tag, struct allot_tag_stats *stats) {
         errno = EINVAL;
         return false;
     }
-    tagread_walk();
+    tagread_begin();
     tagread_tag(tag, stats);
+    tagread_end();
     return true;
 }
 
@@ -222,12 +223,13 @@ size_t allot_tag_snapshot(struct allot_tag_stats *stats, size_t count) {
         return 0;
     }
     size_t found = 0;
-    tagread_walk();
+    tagread_begin();
     for (uint32_t at = 1; at < tag_count(); at++) {
         if (tag_account(at)->site == NULL && found++ < count) {
             tagread_tag(at, &stats[found - 1]);
         }
     }
+    tagread_end();
     return found;
 }
 

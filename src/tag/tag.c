@@ -462,7 +462,8 @@ void *tag_take_large(uint32_t account, size_t size_bytes, size_t align_bytes, bo
         tag_take_back(account, usable);
         return tag_refuse();
     }
-    region_span((uint32_t)region_granule(block))->as.large.account = (uint16_t)account;
+    __atomic_store_n(&region_span((uint32_t)region_granule(block))->as.large.account,
+                     (uint16_t)account, __ATOMIC_RELAXED);
     tag_change(account, tag_row(account), &(struct tag_change){usable, 1, 0, 0});
     errno = saved;
     return block;

@@ -2,6 +2,7 @@
 #include "tag/tagread.h"
 
 #include "base/fmt.h"
+#include "os/lock.h"
 #include "os/os.h"
 #include "page/pageheap.h"
 #include "slab/sizeclass.h"
@@ -10,6 +11,8 @@
 #include <string.h>
 
 enum { TAGREAD_TEXT_BYTES = 1024, TAGREAD_STDERR = 2 };
+
+static struct lock tagread_lock;  // of held_bytes
 
 // ---- What is held
 
@@ -57,7 +60,8 @@ static void tagread_visit_large(void) {
     }
 }
 
-void tagread_walk(void) {
+void tagread_begin(void) {
+    lock_take(&tagread_lock);
     for (uint32_t at = 1; at < tag_count(); at++) {
         atomic_store_explicit(&tag_account(at)->held_bytes, 0, memory_order_relaxed);
     }
@@ -65,6 +69,14 @@ void tagread_walk(void) {
     slab_each(tagread_visit, NULL);
     tagread_visit_large();
     pageheap_let_go();
+}
+
+void tagread_end(void) {
+    lock_give(&tagread_lock);
+}
+
+void tagread_repair(void) {
+    lock_reset(&tagread_lock);
 }
 
 // ---- Figures
@@ -166,7 +178,7 @@ void tagread_print(int fd) {
     char text[TAGREAD_TEXT_BYTES];
     struct fmt fmt;
     os_write(fd, head, sizeof head - 1);
-    tagread_walk();
+    tagread_begin();
     for (uint32_t at = 1; at < tag_count(); at++) {
         if (tag_account(at)->site != NULL) {
             continue;
@@ -186,6 +198,7 @@ void tagread_print(int fd) {
         fmt_text(&fmt, "\n");
         os_write(fd, text, fmt_length(&fmt));
     }
+    tagread_end();
 }
 
 // A string of JSON: quotation marks, backslashes and control characters are escaped.

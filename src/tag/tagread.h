@@ -8,10 +8,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Finds out how much memory the blocks of each account keep in use. Cost: all slabs.
-void tagread_walk(void);
+// Finds out how much memory the blocks of each account keep in use; nobody else does
+// until tagread_end. Cost: all slabs.
+void tagread_begin(void);
+void tagread_end(void);
 
-// After tagread_walk. The tag or the site exists.
+// In the child of a fork.
+void tagread_repair(void);
+
+// Between the two. The tag or the site exists.
 void tagread_tag(uint32_t tag, struct allot_tag_stats *stats);
 void tagread_site(uint32_t account, struct allot_site_stats *stats);
 
