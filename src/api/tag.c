@@ -69,11 +69,6 @@ int allot_tag_set_grace(allot_tag number, bool on) {
 
 // Of any function, in the scope of an account.
 static NOINLINE void *api_tag_malloc(uint32_t account, size_t align_bytes, size_t size_bytes) {
-    bool is_small = align_bytes == 1 && size_bytes <= SIZECLASS_SLAB_MAX;
-    void *other = is_small ? tag_pop_other(account, sizeclass_of(size_bytes)) : NULL;
-    if (other != NULL) {
-        return other;
-    }
     if (!life_is_ready()) {
         errno = ENOMEM;
         return NULL;
@@ -188,7 +183,8 @@ void allot_tag_free(void *block) {
 
 allot_tag allot_tag_enter(allot_tag tag) {
     const struct cache_ledger *ledger = cache_tagged;
-    bool is_known = tag == 0 || tag == ledger->last;
+    // The numbers of its rows were checked when these were used first.
+    bool is_known = tag == 0 || (tag < ledger->row_count && ledger->rows[tag].is_plain != 0);
     if (!is_known && (!life_is_ready() || !api_tag_exists(tag))) {
         return cache_scope;
     }

@@ -31,7 +31,7 @@ struct cache cache_none = {
     .end = {[0 ... SIZECLASS_END - 1] = cache_no_block},
 };
 THREAD_LOCAL struct cache *cache_self = &cache_none;
-struct cache_ledger cache_no_ledger = {.last = CACHE_NO_ACCOUNT};
+struct cache_ledger cache_no_ledger;
 THREAD_LOCAL struct cache_ledger *cache_tagged = &cache_no_ledger;
 THREAD_LOCAL uint32_t cache_scope;
 struct cache_policy cache_policy = {.thread_bytes = MIB};
@@ -200,9 +200,7 @@ static void cache_flush(struct cache *cache, unsigned kind, unsigned count) {
         return;
     }
     cache_settle_bin(cache, kind);
-    for (unsigned i = 0; i < count; i++) {
-        blocks[i] = cache_block(bottom[1 + i]);
-    }
+    memcpy(blocks, bottom + 1, count * sizeof *blocks);
     memmove(bottom + 1, bottom + 1 + count, (have - count) * sizeof *blocks);
     cache_set_top(cache, kind, cache->top[kind] - count);
     cache->bins[kind].settled = (uint8_t)(have - count);
@@ -429,7 +427,7 @@ bool cache_holds(const struct cache *cache, unsigned kind, const void *block) {
         return false;
     }
     for (void **at = cache->top[kind]; *at != NULL; at--) {
-        if (cache_block(*at) == block) {
+        if (*at == block) {
             return true;
         }
     }
@@ -465,9 +463,8 @@ void cache_salvage(struct cache *cache) {
         unsigned count = cache_count_trusted(cache, k);
         void **blocks = count > 0 ? cache_bottom(cache, k) + 1 : NULL;
         for (unsigned i = 0; i < count; i++) {
-            void *block = cache_block(blocks[i]);
-            if (cache_can_trust(k + cache->twin, block)) {
-                cache_give_uncached(k + cache->twin, block);
+            if (cache_can_trust(k + cache->twin, blocks[i])) {
+                cache_give_uncached(k + cache->twin, blocks[i]);
             }
         }
     }

@@ -80,13 +80,9 @@ struct cache {
 struct cache_ledger {
     struct tag_row *rows;  // layer 6: only their address is kept here
     uint32_t row_count;
-    uint32_t last;       // account that was at work last, or CACHE_NO_ACCOUNT
-    uintptr_t last_key;  // it, above CACHE_ADDRESS_BITS
-    struct tag_row *last_row;
     struct cache_ledger *next;
     struct cache cache;
 };
-enum { CACHE_NO_ACCOUNT = INT32_MAX };
 extern struct cache_ledger cache_no_ledger;  // of threads without one
 
 // Reserved in memory for records, the rest of it holds the first stacks.
@@ -124,12 +120,6 @@ static ALWAYS_INLINE bool cache_push(struct cache *cache, size_t kind, void *blo
     top[1] = block;
     compiler_slot_up(&cache->top[kind]);
     return true;
-}
-
-// A stack of tagged blocks has their accounts in the upper bits, or 0.
-enum { CACHE_ADDRESS_BITS = 48 };
-static ALWAYS_INLINE void *cache_block(void *entry) {
-    return (void *)((uintptr_t)entry & (((uintptr_t)1 << CACHE_ADDRESS_BITS) - 1));
 }
 
 // Prepares a record of CACHE_RECORD_BYTES, zero except for next.

@@ -153,7 +153,6 @@ static struct cache_ledger *tag_ledger(void) {
     }
     cache_init(&ledger->cache, own->number, own->shard);
     ledger->cache.twin = SIZECLASS_TWIN;
-    ledger->last = CACHE_NO_ACCOUNT;
     lock_take(&tag_state.lock);
     ledger->next = tag_state.ledgers;
     tag_state.ledgers = ledger;
@@ -161,33 +160,6 @@ static struct cache_ledger *tag_ledger(void) {
     __atomic_store_n(&own->ledger, ledger, __ATOMIC_RELEASE);
     cache_tagged = ledger;
     return ledger;
-}
-
-static bool tag_switch(struct cache_ledger *ledger, uint32_t account) {
-    // Nobody allocates for account 0: its row is not plain.
-    if (account >= ledger->row_count || ledger->rows[account].is_plain == 0) {
-        return false;
-    }
-    ledger->last = account;
-    ledger->last_key = (uintptr_t)account << CACHE_ADDRESS_BITS;
-    ledger->last_row = &ledger->rows[account];
-    return true;
-}
-
-NOINLINE void *tag_pop_other(uint32_t account, unsigned kind) {
-    return tag_switch(cache_tagged, account) ? tag_pop(account, kind) : NULL;
-}
-
-static bool tag_push_other(void *block, size_t granule) {
-    uint32_t account = atomic_load_explicit(tag_place(block, region_span((uint32_t)granule)),
-                                            memory_order_relaxed);
-    return tag_switch(cache_tagged, account) && tag_push(block, granule);
-}
-
-NOINLINE void *tag_label(void *block, uint32_t account) {
-    const struct span *span = region_span((uint32_t)region_granule(block));
-    atomic_store_explicit(tag_place(block, span), (uint16_t)account, memory_order_relaxed);
-    return block;
 }
 
 static struct tag_row *tag_take_rows(unsigned rows_log2) {
@@ -214,7 +186,6 @@ static bool tag_grow_rows(struct cache_ledger *ledger, uint32_t account) {
             *(struct tag_row **)old = tag_state.rows_free[old_log2];
             tag_state.rows_free[old_log2] = old;
         }
-        ledger->last = CACHE_NO_ACCOUNT;
         ledger->rows = rows;
         ledger->row_count = 1u << rows_log2;
     }
@@ -414,7 +385,7 @@ static void *tag_obtain(unsigned kind, bool *is_zero) {
     if (ledger == NULL) {
         return cache_take_uncached(kind + SIZECLASS_TWIN, is_zero);
     }
-    void *block = cache_block(cache_pop(&ledger->cache, kind));
+    void *block = cache_pop(&ledger->cache, kind);
     return block != NULL ? block : cache_refill(&ledger->cache, kind, is_zero);
 }
 
@@ -427,10 +398,6 @@ NOINLINE void *tag_take_slow(uint32_t account, unsigned kind, bool *is_zero) {
     const struct sizeclass *class = &sizeclass_table[kind];
     if (!sizeclass_is_slab(kind)) {
         return tag_take_large(account, class->size_bytes, 1, is_zero);
-    }
-    void *other = tag_pop_other(account, kind);
-    if (other != NULL) {
-        return other;
     }
     int saved = errno;
     struct tag_row *row = tag_row(account);
@@ -486,9 +453,6 @@ uint32_t tag_find(const void *block) {
 }
 
 NOINLINE bool tag_give_slow(void *block, size_t granule) {
-    if (tag_push_other(block, granule)) {
-        return true;
-    }
     unsigned twin = twin_kind(granule);
     uint32_t account = tag_find(block);
     if (account == 0) {

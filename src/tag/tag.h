@@ -14,8 +14,7 @@
 // that gets the cache goes on with its ledger.
 //
 // Invariants
-//   [T1] beside the bit of a block that a program holds stands its account; a stack's
-//        entry has in its upper bits what stands there, or 0
+//   [T1] beside the bit of a block that a program holds stands its account
 //   [T2] taken - given, summed over all rows of an account, is what it holds
 #ifndef ALLOT_TAG_TAG_H
 #define ALLOT_TAG_TAG_H
@@ -119,12 +118,6 @@ uint32_t tag_find(const void *block);
 // In the child of a fork.
 void tag_repair(void);
 
-// As tag_pop, for another account than the last one.
-void *tag_pop_other(uint32_t account, unsigned kind);
-
-// The block with another account than it had: most belong to the same again.
-void *tag_label(void *block, uint32_t account);
-
 // Where the account of a block stands.
 static ALWAYS_INLINE _Atomic(uint16_t) *tag_place(const void *block, const struct span *span) {
     uint32_t offset = (uint32_t)((uintptr_t)block - region_state.base) & (GRANULE_BYTES - 1);
@@ -132,40 +125,45 @@ static ALWAYS_INLINE _Atomic(uint16_t) *tag_place(const void *block, const struc
     return span->as.tagged.accounts - (inside * span->as.tagged.reciprocal >> 32);
 }
 
-// A block from the stack, counted; NULL: take the slow path.
+static ALWAYS_INLINE void tag_label(const void *block, uint32_t account) {
+    const struct span *span = region_span((uint32_t)region_granule(block));
+    atomic_store_explicit(tag_place(block, span), (uint16_t)account, memory_order_relaxed);
+}
+
+// A block from the stack, counted; NULL: take the slow path. Nothing here waits for
+// the label, nor jumps by it: the next account may be another one each time.
 static ALWAYS_INLINE void *tag_pop(uint32_t account, unsigned kind) {
     struct cache_ledger *ledger = cache_tagged;
-    if (UNLIKELY(account != ledger->last)) {
+    if (UNLIKELY(account >= ledger->row_count)) {
         return NULL;
     }
-    void *entry = *ledger->cache.top[kind];
-    if (UNLIKELY(entry == NULL)) {
+    struct tag_row *row = &ledger->rows[account];
+    void *block = *ledger->cache.top[kind];
+    if (UNLIKELY(block == NULL) || UNLIKELY(row->is_plain == 0)) {
         return NULL;
     }
     compiler_slot_down(&ledger->cache.top[kind]);
-    struct tag_row *row = ledger->last_row;
     compiler_count_by(&row->taken_bytes, sizeclass_table[kind].size_bytes);
     compiler_count_up(&row->taken_blocks);
-    uintptr_t block = (uintptr_t)entry ^ ledger->last_key;
-    return LIKELY(block >> CACHE_ADDRESS_BITS == 0) ? (void *)block
-                                                    : tag_label(cache_block(entry), account);
+    tag_label(block, account);
+    return block;
 }
 
 // Gives a block of a granule of KIND_TAGGED to the stack; false: take the slow path.
-// What is no block is found when it leaves the stack. The entry is made of the last
-// account, not of the one that was read: the next malloc need not wait for that.
+// What is no block is found when it leaves the stack.
 static ALWAYS_INLINE bool tag_push(void *block, size_t granule) {
     struct cache_ledger *ledger = cache_tagged;
     const struct span *span = region_span((uint32_t)granule);
     uint32_t account = atomic_load_explicit(tag_place(block, span), memory_order_relaxed);
-    if (UNLIKELY(account != ledger->last)) {
+    if (UNLIKELY(account >= ledger->row_count)) {
         return false;
     }
-    void *entry = (void *)((uintptr_t)block | ledger->last_key);
-    if (UNLIKELY(!cache_push(&ledger->cache, twin_kind(granule) - SIZECLASS_TWIN, entry))) {
+    // Nobody allocates for account 0: its row is not plain.
+    struct tag_row *row = &ledger->rows[account];
+    if (UNLIKELY(row->is_plain == 0) ||
+        UNLIKELY(!cache_push(&ledger->cache, twin_kind(granule) - SIZECLASS_TWIN, block))) {
         return false;
     }
-    struct tag_row *row = ledger->last_row;
     compiler_count_by(&row->given_bytes, span->as.tagged.size_bytes);
     compiler_count_up(&row->given_blocks);
     uint16_t lessee = atomic_load_explicit(&span->as.tagged.first->lessee, memory_order_relaxed);
