@@ -73,7 +73,8 @@ static void **cache_take_stack(struct cache *cache, unsigned slots_log2) {
     size_t bytes = sizeof(void *) << slots_log2;
     if ((size_t)(cache->bump_end - cache->bump) < bytes) {
         size_t more = bytes > CACHE_CHUNK_BYTES ? bytes : CACHE_CHUNK_BYTES;
-        char *memory = region_take_meta(more);
+        more = cache->twin != 0 ? CACHE_TWIN_CHUNK_BYTES : more;
+        char *memory = region_take_meta(cache->twin != 0 ? more + CACHE_PLACE_BYTES : more);
         if (memory == NULL) {
             return NULL;
         }
@@ -83,6 +84,15 @@ static void **cache_take_stack(struct cache *cache, unsigned slots_log2) {
     stack = (void **)cache->bump;
     cache->bump += bytes;
     return stack;
+}
+
+_Static_assert(CACHE_SLOTS_MAX * sizeof(void *) <= CACHE_TWIN_CHUNK_BYTES, "a stack fits");
+
+static void cache_shift(const struct cache *cache, void **to, void **from, size_t count) {
+    memmove(to, from, count * sizeof *to);
+    if (cache->twin != 0) {
+        memmove(cache_place(to), cache_place(from), count * sizeof *to);
+    }
 }
 
 static void cache_give_stack(struct cache *cache, void **stack, unsigned slots_log2) {
@@ -118,7 +128,7 @@ static bool cache_resize_stack(struct cache *cache, unsigned kind, unsigned limi
     stack[0] = NULL;
     if (old != NULL) {
         count = (size_t)(cache->top[kind] - old);
-        memcpy(stack + 1, old + 1, count * sizeof *stack);
+        cache_shift(cache, stack + 1, old + 1, count);
     }
     cache_set_top(cache, kind, stack + count);
     if (old != NULL) {
@@ -201,7 +211,7 @@ static void cache_flush(struct cache *cache, unsigned kind, unsigned count) {
     }
     cache_settle_bin(cache, kind);
     memcpy(blocks, bottom + 1, count * sizeof *blocks);
-    memmove(bottom + 1, bottom + 1 + count, (have - count) * sizeof *blocks);
+    cache_shift(cache, bottom + 1, bottom + 1 + count, have - count);
     cache_set_top(cache, kind, cache->top[kind] - count);
     cache->bins[kind].settled = (uint8_t)(have - count);
     cache_give(cache, kind, blocks, count);

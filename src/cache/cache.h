@@ -85,6 +85,13 @@ struct cache_ledger {
 };
 extern struct cache_ledger cache_no_ledger;  // of threads without one
 
+// Beside each slot of a ledger's stack, at this distance, stands where the account of
+// the block is to be written. No multiple of a page: loads would wait for stores.
+enum { CACHE_TWIN_CHUNK_BYTES = 4096, CACHE_PLACE_BYTES = CACHE_TWIN_CHUNK_BYTES + 128 };
+static ALWAYS_INLINE _Atomic(uint16_t) **cache_place(void **slot) {
+    return (_Atomic(uint16_t) **)(void *)((char *)slot + CACHE_PLACE_BYTES);
+}
+
 // Reserved in memory for records, the rest of it holds the first stacks.
 #define CACHE_RECORD_BYTES ((size_t)4096)
 _Static_assert(sizeof(struct cache) + 160 <= CACHE_RECORD_BYTES, "a cache starts on one page");

@@ -385,6 +385,7 @@ static void registry_renew(struct cache *cache, uint16_t number, uint8_t twin) {
     memset(cache, 0, sizeof *cache);
     cache_init(cache, number, 0);
     cache->twin = twin;
+    cache->bump = twin != 0 ? cache->bump_end : cache->bump;
 }
 
 // The lock is held. Every record but that of the thread that forked becomes an

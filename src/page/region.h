@@ -77,6 +77,7 @@ struct span {
             struct span *first;
             uint32_t size_bytes, reciprocal;  // of the class
             uint32_t skip_bytes;              // from the slab's start to the granule's
+            uint32_t kind;                    // the class that it is the twin of
         } tagged;
         struct {                  // KIND_HEAP: of each granule the heap, of the first the rest
             size_t usable_bytes;  // of a large block

@@ -47,6 +47,7 @@ void twin_describe(uint32_t slab, unsigned kind) {
         span->as.tagged.size_bytes = class->size_bytes;
         span->as.tagged.reciprocal = class->reciprocal;
         span->as.tagged.skip_bytes = i << GRANULE_LOG2;
+        span->as.tagged.kind = kind - SIZECLASS_TWIN;
     }
 }
 

@@ -153,6 +153,7 @@ static struct cache_ledger *tag_ledger(void) {
     }
     cache_init(&ledger->cache, own->number, own->shard);
     ledger->cache.twin = SIZECLASS_TWIN;
+    ledger->cache.bump = ledger->cache.bump_end;  // no places beside the record
     lock_take(&tag_state.lock);
     ledger->next = tag_state.ledgers;
     tag_state.ledgers = ledger;
@@ -380,13 +381,23 @@ void tag_set_limit(struct tag *tag, const size_t *limit_bytes, const bool *has_g
 
 // ---- Blocks
 
+static const struct span *tag_span(const void *block) {
+    return region_span((uint32_t)region_granule(block));
+}
+
 static void *tag_obtain(unsigned kind, bool *is_zero) {
     struct cache_ledger *ledger = tag_ledger();
     if (ledger == NULL) {
         return cache_take_uncached(kind + SIZECLASS_TWIN, is_zero);
     }
     void *block = cache_pop(&ledger->cache, kind);
-    return block != NULL ? block : cache_refill(&ledger->cache, kind, is_zero);
+    if (block == NULL) {
+        block = cache_refill(&ledger->cache, kind, is_zero);
+        for (void **slot = ledger->cache.top[kind]; *slot != NULL; slot--) {
+            *cache_place(slot) = tag_place(*slot, tag_span(*slot));
+        }
+    }
+    return block;
 }
 
 static void *tag_refuse(void) {
@@ -409,7 +420,8 @@ NOINLINE void *tag_take_slow(uint32_t account, unsigned kind, bool *is_zero) {
         tag_take_back(account, class->size_bytes);
         return tag_refuse();
     }
-    tag_label(block, account);
+    atomic_store_explicit(tag_place(block, tag_span(block)), (uint16_t)account,
+                          memory_order_relaxed);
     // A report may have moved the rows.
     tag_change(account, tag_row(account), &(struct tag_change){class->size_bytes, 1, 0, 0});
     errno = saved;
@@ -470,8 +482,13 @@ NOINLINE bool tag_give_slow(void *block, size_t granule) {
     if (row != NULL && lessee != ledger->cache.number) {
         compiler_count_up(&row->remote_blocks);
     }
-    if (!cache_push(&ledger->cache, twin - SIZECLASS_TWIN, block)) {
-        cache_push_slow(&ledger->cache, twin - SIZECLASS_TWIN, block);
+    unsigned kind = twin - SIZECLASS_TWIN;
+    if (!cache_push(&ledger->cache, kind, block)) {
+        cache_push_slow(&ledger->cache, kind, block);
+    }
+    void **top = ledger->cache.top[kind];
+    if (*top != NULL) {
+        *cache_place(top) = tag_place(*top, tag_span(*top));
     }
     return true;
 }

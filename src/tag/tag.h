@@ -125,27 +125,23 @@ static ALWAYS_INLINE _Atomic(uint16_t) *tag_place(const void *block, const struc
     return span->as.tagged.accounts - (inside * span->as.tagged.reciprocal >> 32);
 }
 
-static ALWAYS_INLINE void tag_label(const void *block, uint32_t account) {
-    const struct span *span = region_span((uint32_t)region_granule(block));
-    atomic_store_explicit(tag_place(block, span), (uint16_t)account, memory_order_relaxed);
-}
-
 // A block from the stack, counted; NULL: take the slow path. Nothing here waits for
-// the label, nor jumps by it: the next account may be another one each time.
+// the account that the block had, nor jumps by it.
 static ALWAYS_INLINE void *tag_pop(uint32_t account, unsigned kind) {
     struct cache_ledger *ledger = cache_tagged;
     if (UNLIKELY(account >= ledger->row_count)) {
         return NULL;
     }
     struct tag_row *row = &ledger->rows[account];
-    void *block = *ledger->cache.top[kind];
+    void **top = ledger->cache.top[kind];
+    void *block = *top;
     if (UNLIKELY(block == NULL) || UNLIKELY(row->is_plain == 0)) {
         return NULL;
     }
+    atomic_store_explicit(*cache_place(top), (uint16_t)account, memory_order_relaxed);
     compiler_slot_down(&ledger->cache.top[kind]);
     compiler_count_by(&row->taken_bytes, sizeclass_table[kind].size_bytes);
     compiler_count_up(&row->taken_blocks);
-    tag_label(block, account);
     return block;
 }
 
@@ -154,16 +150,18 @@ static ALWAYS_INLINE void *tag_pop(uint32_t account, unsigned kind) {
 static ALWAYS_INLINE bool tag_push(void *block, size_t granule) {
     struct cache_ledger *ledger = cache_tagged;
     const struct span *span = region_span((uint32_t)granule);
-    uint32_t account = atomic_load_explicit(tag_place(block, span), memory_order_relaxed);
+    _Atomic(uint16_t) *place = tag_place(block, span);
+    uint32_t account = atomic_load_explicit(place, memory_order_relaxed);
     if (UNLIKELY(account >= ledger->row_count)) {
         return false;
     }
     // Nobody allocates for account 0: its row is not plain.
     struct tag_row *row = &ledger->rows[account];
     if (UNLIKELY(row->is_plain == 0) ||
-        UNLIKELY(!cache_push(&ledger->cache, twin_kind(granule) - SIZECLASS_TWIN, block))) {
+        UNLIKELY(!cache_push(&ledger->cache, span->as.tagged.kind, block))) {
         return false;
     }
+    *cache_place(ledger->cache.top[span->as.tagged.kind]) = place;
     compiler_count_by(&row->given_bytes, span->as.tagged.size_bytes);
     compiler_count_up(&row->given_blocks);
     uint16_t lessee = atomic_load_explicit(&span->as.tagged.first->lessee, memory_order_relaxed);
