@@ -123,7 +123,7 @@ static uint32_t tag_site_create(struct allot_site *site, uint32_t tag) {
     return number;
 }
 
-NOINLINE uint32_t tag_site_slow(struct allot_site *site, uint32_t tag) {
+uint32_t tag_site(struct allot_site *site, uint32_t tag) {
     if (tag == 0 || tag >= tag_count() || tag_account(tag)->site != NULL) {
         return 0;
     }

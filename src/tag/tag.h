@@ -81,12 +81,7 @@ uint32_t tag_count(void);  // of accounts, with number 0
 struct tag_account *tag_account(uint32_t account);
 
 // The account of a site in a tag; the tag itself if there is no room for another.
-uint32_t tag_site_slow(struct allot_site *site, uint32_t tag);
-
-static ALWAYS_INLINE uint32_t tag_site(struct allot_site *site, uint32_t tag) {
-    uint64_t last = __atomic_load_n(&site->last, __ATOMIC_ACQUIRE);
-    return LIKELY(last >> 32 == tag) ? (uint32_t)last : tag_site_slow(site, tag);
-}
+uint32_t tag_site(struct allot_site *site, uint32_t tag);
 
 // Either may be NULL: as it is.
 void tag_set_limit(struct tag *tag, const size_t *limit_bytes, const bool *has_grace);
@@ -157,11 +152,14 @@ static ALWAYS_INLINE bool tag_push(void *block, size_t granule) {
     }
     // Nobody allocates for account 0: its row is not plain.
     struct tag_row *row = &ledger->rows[account];
-    if (UNLIKELY(row->is_plain == 0) ||
-        UNLIKELY(!cache_push(&ledger->cache, span->as.tagged.kind, block))) {
+    size_t kind = span->as.tagged.kind;
+    void **top = ledger->cache.top[kind];
+    if (UNLIKELY(row->is_plain == 0) || UNLIKELY(top >= ledger->cache.end[kind])) {
         return false;
     }
-    *cache_place(ledger->cache.top[span->as.tagged.kind]) = place;
+    top[1] = block;
+    *cache_place(top + 1) = place;
+    compiler_slot_up(&ledger->cache.top[kind]);
     compiler_count_by(&row->given_bytes, span->as.tagged.size_bytes);
     compiler_count_up(&row->given_blocks);
     uint16_t lessee = atomic_load_explicit(&span->as.tagged.first->lessee, memory_order_relaxed);
