@@ -198,10 +198,10 @@ struct allot_stats {
     uint64_t live_bytes;          ///< in blocks that the program holds, rounded to their class
     uint64_t live_blocks;         ///< blocks that the program holds
     uint64_t cached_bytes;        ///< free blocks in the caches of threads
-    uint64_t partial_bytes;       ///< free blocks in slabs that also hold other blocks, and
+    uint64_t partial_bytes;       ///< resident free blocks in slabs that hold others, too, and
                                   ///< what heaps hold beyond their live blocks
     uint64_t dirty_bytes;         ///< free spans that may be resident
-    uint64_t purged_bytes;        ///< free spans that are not resident
+    uint64_t purged_bytes;        ///< free memory that is not resident
     uint64_t metadata_bytes;      ///< the allocator's own records; those of untouched
                                   ///< blocks are counted, too, and not resident
     uint64_t reserved_bytes;      ///< address space reserved
@@ -219,6 +219,8 @@ struct allot_stats {
     uint64_t map_calls;           ///< total system calls that took memory
     uint64_t large_calls;         ///< total allocations that came straight from the page heap
     uint64_t misuse_count;        ///< total misuses that were reported (misuse=warn|ignore)
+    uint64_t lock_waits;          ///< total times that a thread found a lock held by another
+    uint64_t lock_sleeps;         ///< total times that it then slept until the lock was free
 };
 
 /// Fill `stats`.
@@ -456,7 +458,14 @@ struct allot_heap_stats {
 ///
 /// Returns true; false with errno = EINVAL if size_bytes is not that of any
 /// version. Threads: any; exact for the owner, right for some moment for others.
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
 ALLOT_API bool allot_heap_stats(const allot_heap *heap, struct allot_heap_stats *stats);
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
 
 /// Called for a block of `usable_bytes`; false ends the walk.
 typedef bool (*allot_heap_visit)(void *ptr, size_t usable_bytes, void *context);
@@ -758,6 +767,137 @@ ALLOT_API void allot_mark(void);
 ///
 /// Returns how many blocks were reported. Threads: any.
 ALLOT_API uint64_t allot_leaks(int fd, unsigned flags);
+
+// ---- Pools -------------------------------------------------------------------
+//
+// A pool has objects of one size, for instance one for each client that a server
+// may have. All that are wanted are made at once; until more are in use, taking and
+// giving them touches no page anew and makes no system call. Beyond that a pool
+// asks for more, up to its limit. What it then got goes back with the objects:
+// a take prefers what was made at once, the slabs beyond it leave the pool as they become
+// empty (all but one, or 1/64 of the pool if that is more), and from then on they are
+// free memory of the process like any other, which allot_purge gives back to the system.
+
+typedef struct allot_pool allot_pool;
+
+/// How a pool is made. All zero but the first three fields is a good default.
+struct allot_pool_options {
+    size_t size_bytes;     ///< sizeof(struct allot_pool_options)
+    size_t object_bytes;   ///< of one object, 1 .. 32 KiB; rounded up to a multiple of 16
+                           ///< and of the alignment
+    size_t count;          ///< objects that are made at once: as many more as fit into the
+                           ///< same memory, if the limit allows it
+    size_t align_bytes;    ///< power of two up to 16 KiB; 0: 16
+    size_t limit_count;    ///< objects that there may be, at least `count`; 0: any number
+    const char *name;      ///< of its heap, cut to 31 bytes. NULL: none
+    allot_heap *parent;    ///< all objects count there, free ones too; NULL: none
+    bool prefault;         ///< the memory of `count` objects is made resident at once
+    bool refuse_overflow;  ///< as a limit of `count` objects; limit_count is then 0
+    bool shared;           ///< a lock lets several threads use the pool at once
+};
+
+/// Make a pool.
+///
+///   options   see there
+///
+/// Returns the pool. NULL with errno, and nothing has changed: EINVAL for NULL or a
+/// size_bytes of no version, an object of 0 bytes, an alignment that is no power of
+/// two, or options that exclude each other; E2BIG for an object of more than 32 KiB or
+/// an alignment of more than 16 KiB; ERANGE for a limit below `count`; EPERM if the parent
+/// belongs to another thread; ENOMEM, also if a limit of the parent is in the way.
+/// Threads: any. Signals: no. fork: safe in the child, as all functions of pools, unless
+/// the pool is shared and another thread was in a call.
+/// Cost: proportional to `count`.
+ALLOT_API allot_pool *allot_pool_create(const struct allot_pool_options *options);
+
+/// Free a pool with every object of it, in use or not.
+///
+///   pool   or NULL, which is ignored
+///
+/// Returns nothing; errno is kept.
+/// Threads: one, while no other uses it. Cost: proportional to its slabs.
+ALLOT_API void allot_pool_destroy(allot_pool *pool);
+
+/// Take an object: the one that was given last, if it was made with the pool.
+///
+///   pool   where
+///
+/// Returns it, contents indeterminate. NULL with errno = ENOMEM if a limit or the end
+/// of the memory is reached; nothing has changed.
+/// Threads: one at a time, unless the pool is shared. Signals: no.
+/// Cost: constant; without a system call while no more than `count` are in use.
+ALLOT_API void *allot_pool_take(allot_pool *pool);
+
+/// Give an object back. It must not go back by any other way.
+///
+///   pool     of the object
+///   object   or NULL, which is ignored. One that was given already, or none, is reported
+///            as misuse: at once, if the pool was made with it, and at the latest when
+///            it leaves the pool for others
+///
+/// Returns nothing; errno is kept. Threads: as allot_pool_take. Signals: no.
+/// Cost: constant; where a burst ends, proportional to the slabs of the pool.
+ALLOT_API void allot_pool_give(allot_pool *pool, void *object);
+
+/// Take several objects.
+///
+///   pool      where
+///   objects   out: the objects
+///   count     how many are wanted
+///
+/// Returns how many were taken, the first of `objects`. Fewer than `count` with errno =
+/// ENOMEM, for the reasons of allot_pool_take.
+/// Threads: as allot_pool_take. Cost: that of so many takes under one lock.
+ALLOT_API size_t allot_pool_take_many(allot_pool *pool, void **objects, size_t count);
+
+/// Give several objects back.
+///
+///   pool      of all of them
+///   objects   as for allot_pool_give
+///   count     their number
+///
+/// Returns nothing; errno is kept.
+/// Threads: as allot_pool_take. Cost: that of so many gives under one lock.
+ALLOT_API void allot_pool_give_many(allot_pool *pool, void *const *objects, size_t count);
+
+/// Let go of all slabs without an object in use, beyond those that were made with the
+/// pool. allot_purge then returns them to the system.
+///
+///   pool   which
+///
+/// Returns the bytes that left the pool. Threads: as allot_pool_take.
+/// Cost: proportional to its slabs.
+ALLOT_API size_t allot_pool_trim(allot_pool *pool);
+
+/// What a pool holds. Objects, unless the name says otherwise.
+struct allot_pool_stats {
+    size_t size_bytes;        ///< in: sizeof(struct allot_pool_stats)
+    uint64_t live_count;      ///< in use now
+    uint64_t free_count;      ///< that can be taken without asking for memory, now
+    uint64_t capacity_count;  ///< live and free
+    uint64_t peak_count;      ///< the most that were in use at once
+    uint64_t refused_calls;   ///< total takes that a limit or the end of the memory refused
+    uint64_t object_bytes;    ///< of one object, as it was rounded
+    uint64_t reserve_bytes;   ///< memory that was set aside when the pool was made
+    uint64_t held_bytes;      ///< memory set aside now, the most that may be resident, without
+                              ///< about four bytes for each object made with the pool
+};
+
+/// Fill `stats`.
+///
+///   pool    which
+///   stats   its size_bytes is set by the caller
+///
+/// Returns true; false with errno = EINVAL if size_bytes is not that of any version.
+/// Threads: as allot_pool_take. Cost: constant.
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
+ALLOT_API bool allot_pool_stats(const allot_pool *pool, struct allot_pool_stats *stats);
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
 
 // ---- Ranges ------------------------------------------------------------------
 

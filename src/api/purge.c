@@ -4,6 +4,7 @@
 #include "heap/heap.h"
 #include "os/os.h"
 #include "page/pageheap.h"
+#include "slab/holes.h"
 
 size_t allot_purge(size_t target_bytes, uint64_t deadline_ns) {
     if (!life_is_ready()) {
@@ -13,5 +14,6 @@ size_t allot_purge(size_t target_bytes, uint64_t deadline_ns) {
     uint64_t until = deadline_ns < UINT64_MAX - now ? now + deadline_ns : UINT64_MAX;
     registry_purge();
     heap_purge();
-    return pageheap_purge(target_bytes, until);
+    size_t purged = pageheap_purge(target_bytes, until);
+    return purged <= target_bytes ? purged + holes_purge(target_bytes - purged, until) : purged;
 }

@@ -8,9 +8,11 @@
 #include "heap/heap.h"
 #include "heap/registry.h"
 #include "os/check.h"
+#include "os/lock.h"
 #include "os/os.h"
 #include "page/pageheap.h"
 #include "page/region.h"
+#include "slab/holes.h"
 #include "slab/large.h"
 #include "slab/slab.h"
 
@@ -31,7 +33,8 @@ static struct {
     X(thread_count) X(live_bytes) X(live_blocks) X(cached_bytes) X(partial_bytes) X(dirty_bytes)  \
     X(purged_bytes) X(metadata_bytes) X(reserved_bytes) X(committed_bytes) X(committed_peak)      \
     X(resident_bytes) X(malloc_calls) X(free_calls) X(remote_free_blocks) X(refill_calls)         \
-    X(flush_calls) X(purge_calls) X(purge_bytes) X(map_calls) X(large_calls) X(misuse_count)
+    X(flush_calls) X(purge_calls) X(purge_bytes) X(map_calls) X(large_calls) X(misuse_count)      \
+    X(lock_waits) X(lock_sleeps)
 // clang-format on
 #define STATS_ONE(field) +1
 enum { STATS_FIELDS = 0 STATS_EACH(STATS_ONE) };
@@ -46,6 +49,7 @@ static void stats_fill(struct allot_stats *stats) {
     struct region_stats region = {0};
     struct pageheap_stats pages;
     struct slab_stats slabs;
+    struct holes_stats holes;
     struct large_stats large;
     struct registry_stats threads;
     struct allot_heap_stats heaps;
@@ -55,6 +59,7 @@ static void stats_fill(struct allot_stats *stats) {
     pageheap_read_stats(&pages);
     registry_read_stats(&threads);
     slab_read_stats(&slabs);
+    holes_read_stats(&holes);
     large_read_stats(&large);
     heap_read_totals(&heaps);
     stats->version = STATS_VERSION;
@@ -64,9 +69,10 @@ static void stats_fill(struct allot_stats *stats) {
     stats->live_blocks = stats_less(slabs.taken_blocks + large.used_blocks, threads.cached.blocks);
     stats->live_blocks += heaps.live_blocks;
     stats->cached_bytes = threads.cached.bytes;
-    stats->partial_bytes = slabs.free_bytes + stats_less(heaps.held_bytes, heaps.live_bytes);
+    stats->partial_bytes = stats_less(slabs.free_bytes, holes.bytes);
+    stats->partial_bytes += stats_less(heaps.held_bytes, heaps.live_bytes);
     stats->dirty_bytes = pages.dirty_bytes;
-    stats->purged_bytes = pages.clean_bytes;
+    stats->purged_bytes = pages.clean_bytes + holes.bytes;
     stats->metadata_bytes = region.meta_bytes;
     stats->reserved_bytes = region.reserved_bytes;
     stats->committed_bytes = region.committed_bytes;
@@ -77,11 +83,14 @@ static void stats_fill(struct allot_stats *stats) {
     stats->remote_free_blocks = threads.remote_blocks;
     stats->refill_calls = threads.refill_calls;
     stats->flush_calls = threads.flush_calls;
-    stats->purge_calls = pages.purge_calls;
-    stats->purge_bytes = pages.purge_bytes;
+    stats->purge_calls = pages.purge_calls + holes.purge_calls;
+    stats->purge_bytes = pages.purge_bytes + holes.purge_bytes;
     stats->map_calls = region.map_calls;
     stats->large_calls = threads.large_calls;
     stats->misuse_count = misuse_count();
+    struct lock_stats locks = lock_read_stats();
+    stats->lock_waits = locks.waits;
+    stats->lock_sleeps = locks.sleeps;
 }
 
 bool allot_stats(struct allot_stats *stats) {

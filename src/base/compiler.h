@@ -72,6 +72,14 @@ static ALWAYS_INLINE void compiler_count_by(uint64_t *counter, uint64_t by) {
 #define COMPILER_LOAD(lvalue) (lvalue)
 #endif
 
+// A field of a record that a thread may still read as what the record was before;
+// whoever does so finds out afterwards and uses nothing of it.
+#if COMPILER_TSAN
+#define COMPILER_LATE(type) _Atomic(type)
+#else
+#define COMPILER_LATE(type) type
+#endif
+
 // Keeps two numbers in general registers. The compiler would pair them in a vector
 // register by way of the stack: two stores, and a load of both that waits for them.
 #define COMPILER_APART(first, second) __asm__("" : "+r"(first), "+r"(second))

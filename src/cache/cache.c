@@ -5,6 +5,7 @@
 #include "os/check.h"
 #include "page/pageheap.h"
 #include "page/region.h"
+#include "slab/holes.h"
 #include "slab/large.h"
 
 #include <string.h>
@@ -17,8 +18,12 @@ enum {
     CACHE_COMMON_BELOW = CONFIG_TINY ? 4 : 33,
     CACHE_SCAVENGE_EVERY = CONFIG_TINY ? 8 : 256,  // slow paths
     CACHE_TICK_EVERY = 32,                         // slow paths
-    CACHE_SLOTS_MAX = 256,
+    CACHE_SLOTS_MAX = 128,
     CACHE_GUESTS = 4,
+    // A thread keeps this part of the memory in use at most, but may always keep
+    // CACHE_BUDGET_MIN bytes.
+    CACHE_BUDGET_SHARE = 16,
+    CACHE_BUDGET_MIN = 1536 * KIB,
     CACHE_CHUNK_BYTES = 1024,  // memory for stacks is taken in such pieces
     // A class that is only given back to holds less than twice either of these.
     CACHE_GIVEN_SLOTS = 16,
@@ -139,9 +144,15 @@ static bool cache_resize_stack(struct cache *cache, unsigned kind, unsigned limi
     return true;
 }
 
+static size_t cache_budget(void) {
+    size_t most = atomic_load_explicit(&cache_policy.thread_bytes, memory_order_relaxed);
+    size_t share = pageheap_used_bytes() / CACHE_BUDGET_SHARE;
+    share = share > CACHE_BUDGET_MIN ? share : CACHE_BUDGET_MIN;
+    return share < most ? share : most;
+}
+
 static bool cache_is_within_budget(const struct cache *cache, size_t more_bytes) {
-    return cache->held_bytes + more_bytes <=
-           atomic_load_explicit(&cache_policy.thread_bytes, memory_order_relaxed);
+    return cache->held_bytes + more_bytes <= cache_budget();
 }
 
 static void cache_widen(struct cache *cache, unsigned kind) {
@@ -281,6 +292,7 @@ static void cache_housekeep(struct cache *cache) {
     cache->slow_count++;
     if (cache->slow_count % CACHE_TICK_EVERY == 0) {
         pageheap_tick();
+        holes_tick(cache->shard);
     }
     if (cache->slow_count >= CACHE_SCAVENGE_EVERY) {
         cache_scavenge(cache);

@@ -30,7 +30,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CACHE_STACK_LOG2_MAX = 9 };
+enum { CACHE_STACK_LOG2_MAX = 7 };
 
 // The part of a stack that only slow paths use.
 struct cache_bin {

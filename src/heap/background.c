@@ -3,6 +3,7 @@
 
 #include "os/os.h"
 #include "page/pageheap.h"
+#include "slab/holes.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -28,6 +29,7 @@ static void *background_run(void *unused) {
     while (!background_change(BACKGROUND_STOPS, BACKGROUND_NONE)) {
         os_sleep_ms(__atomic_load_n(&background_period_ms, __ATOMIC_RELAXED));
         pageheap_tick();
+        holes_sweep();
     }
     return unused;
 }

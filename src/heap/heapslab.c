@@ -9,6 +9,7 @@
 #include "page/region.h"
 #include "slab/large.h"
 #include "slab/slab.h"
+#include "slab/words.h"
 
 #include <string.h>
 
@@ -118,7 +119,7 @@ static void *heapslab_find_unit(struct allot_heap *heap, unsigned kind) {
 // divides their size.
 static void *heapslab_take_mixed(struct allot_heap *heap, unsigned kind) {
     size_t size = heap->classes[kind].size_bytes;
-    if (size > HEAP_MIXED_MAX || !heapslab_has_mixed(heap)) {
+    if (size > HEAP_MIXED_MAX || heap->is_uniform || !heapslab_has_mixed(heap)) {
         return NULL;
     }
     void *block = heapslab_find_unit(heap, kind);
@@ -185,14 +186,14 @@ static void heapslab_unlink(struct allot_heap *heap, uint32_t slab) {
 
 static uint32_t heapslab_create(struct allot_heap *heap, unsigned kind) {
     const struct sizeclass *class = &heap->classes[kind];
-    uint64_t *words = slab_take_words(class->word_count);
+    uint64_t *words = words_take(class->word_count);
     bool is_zero;
     uint32_t slab = words != NULL ? heapspan_take(heap, kind, class->granule_count,
                                                   class->granule_count, &is_zero)
                                   : 0;
     if (slab == 0) {
         if (words != NULL) {
-            slab_give_words((_Atomic(uint64_t) *)words, class->word_count);
+            words_give((_Atomic(uint64_t) *)words, class->word_count);
         }
         return 0;
     }
@@ -213,7 +214,7 @@ static void heapslab_destroy(struct allot_heap *heap, uint32_t slab) {
     region_set_kind(slab, class->granule_count, KIND_INSIDE);
     _Atomic(uint64_t) *words = span->words;
     __atomic_store_n(&span->words, span->as.bits, __ATOMIC_RELAXED);
-    slab_give_words(words, class->word_count);
+    words_give(words, class->word_count);
     heapslab_set_state(slab, SPAN_NONE);
     heapspan_give(heap, slab);
 }

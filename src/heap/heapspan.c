@@ -23,8 +23,10 @@ static void heapspan_hold(struct allot_heap *heap, size_t granules, bool more) {
 }
 
 bool heapspan_reserve(struct allot_heap *heap, uint32_t count) {
+    // The slabs of a heap with one class begin at multiples of their size.
+    uint32_t align = heap->is_uniform ? heap->classes[SIZECLASS_FIRST].granule_count : 1;
     bool is_zero;
-    uint32_t first = pageheap_take(0, count, 1, PAGEHEAP_PLAIN, &is_zero);
+    uint32_t first = pageheap_take(0, count, align, PAGEHEAP_PLAIN, &is_zero);
     if (first == 0) {
         return false;
     }

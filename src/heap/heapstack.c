@@ -91,6 +91,7 @@ bool heapstack_set_classes(struct allot_heap *heap, const size_t *sizes, size_t 
         direct[filled] = KIND_LARGE;
     }
     heap->own_classes = classes;
+    heap->is_uniform = count == 1;
     heap->classes = classes;
     heap->direct = direct;
     return true;

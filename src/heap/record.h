@@ -9,8 +9,8 @@
 //   granules   KIND_HEAP, whatever the class: a plain free takes the slow path
 //   span       of each granule says the heap and the class, of a slab's first
 //              the rest, too (as.owned)
-//   mixed      one granule is shared by small blocks of all classes, so that a
-//              heap of a few blocks takes a few KiB:
+//   mixed      one granule is shared by small blocks of all classes, unless there
+//              is one class only, so that a heap of a few blocks takes a few KiB:
 //              | 48 | 112      | 48 | 16 | ...     | never used |
 //              one byte for each 16 bytes of it: 0, or at the start of a block
 //              its class, with HEAP_UNIT_FREE if it is free
@@ -97,6 +97,7 @@ struct allot_heap {
     struct lock span_lock;          // `all`, the reserve, held_bytes
     bool is_shared, is_charged, refuses_overflow, has_grace;
     _Atomic(bool) has_odd_sizes;  // a block is larger than the class of its size [owner]
+    bool is_uniform;              // one class: no mixed granule, and the reserve begins with a slab
     uint8_t epoch;                // of forks
     int64_t base;                 // the limit with grace, or HEAP_NO_LIMIT
     uint64_t refused_calls;

@@ -45,6 +45,12 @@ static inline void lock_give(struct lock *lock) {
     }
 }
 
+struct lock_stats {
+    uint64_t waits;   // times that a lock was held by another thread
+    uint64_t sleeps;  // times that a thread then slept in the kernel
+};
+struct lock_stats lock_read_stats(void);
+
 // In the child of a fork: whoever held it does not exist here.
 static inline void lock_reset(struct lock *lock) {
     atomic_store_explicit(&lock->word, 0, memory_order_relaxed);

@@ -42,7 +42,7 @@ struct pageheap {
     uint32_t quick_count;  // oldest first
     uint32_t quick[PAGEHEAP_QUICK_SLOTS];
     struct spanset free;
-    size_t used_count;  // granules in spans in use
+    size_t used_count;  // granules in spans in use; read without the lock, too
     size_t quick_granules;
     size_t peak_count;
     size_t recent_peak_count;  // of used; decays
@@ -72,13 +72,21 @@ static unsigned pageheap_index(const struct pageheap *heap) {
     return (unsigned)(heap - pageheap_state.shards);
 }
 
+static void pageheap_use(struct pageheap *heap, size_t count) {
+    __atomic_store_n(&heap->used_count, heap->used_count + count, __ATOMIC_RELAXED);
+}
+
+static void pageheap_unuse(struct pageheap *heap, size_t count) {
+    __atomic_store_n(&heap->used_count, heap->used_count - count, __ATOMIC_RELAXED);
+}
+
 // ---- After fork
 
 static void pageheap_forget(struct pageheap *heap) {
     spanset_clear(&heap->free);
     heap->quick_count = 0;
     heap->quick_granules = 0;
-    heap->used_count = 0;
+    __atomic_store_n(&heap->used_count, 0, __ATOMIC_RELAXED);
 }
 
 static void pageheap_drop_quick(const struct pageheap *heap, uint32_t top) {
@@ -113,7 +121,7 @@ static void pageheap_rebuild(struct pageheap *heap) {
             struct span_traits traits = {true, false, pageheap_now()};
             spanset_insert(&heap->free, from, g - from, traits, false);
         } else {
-            heap->used_count += g - from;
+            pageheap_use(heap, g - from);
         }
     }
 }
@@ -158,8 +166,12 @@ static size_t pageheap_dirty_limit(const struct pageheap *heap, uint32_t now_ms)
     return limit + (pageheap_is_patient(heap, now_ms) ? pageheap_extra(heap) : 0);
 }
 
+uint64_t pageheap_purge_delay_ms(void) {
+    return __atomic_load_n(&pageheap_state.purge_delay_ms, __ATOMIC_RELAXED);
+}
+
 static bool pageheap_is_old(uint32_t first, uint32_t now_ms, bool is_patient) {
-    uint64_t delay = __atomic_load_n(&pageheap_state.purge_delay_ms, __ATOMIC_RELAXED);
+    uint64_t delay = pageheap_purge_delay_ms();
     delay = is_patient && delay != PAGEHEAP_NEVER ? delay * PAGEHEAP_PATIENCE : delay;
     return delay != PAGEHEAP_NEVER &&
            (uint32_t)(now_ms - region_span(first)->as.free.since_ms) >= delay;
@@ -285,7 +297,7 @@ size_t pageheap_purge(size_t target_bytes, uint64_t until_ns) {
 // ---- Take
 
 static void pageheap_account_taken(struct pageheap *heap, size_t count) {
-    heap->used_count += count;
+    pageheap_use(heap, count);
     heap->take_calls++;
     size_t resident = heap->used_count + heap->free.dirty_count + heap->quick_granules;
     heap->peak_count = resident > heap->peak_count ? resident : heap->peak_count;
@@ -507,7 +519,7 @@ void pageheap_give(uint32_t first) {
     ALLOT_ASSERT(heap->used_count >= count);
     ALLOT_ASSERT(region_kind(first) != KIND_NONE);
     ALLOT_ASSERT(atomic_load(&span->state) != SPAN_QUICK);
-    heap->used_count -= count;
+    pageheap_unuse(heap, count);
     __atomic_store_n(&region_state.kind[first], KIND_INSIDE, __ATOMIC_RELAXED);
     if (pageheap_has_quick_room(heap, count)) {
         pageheap_push_quick(heap, first, count);
@@ -538,7 +550,7 @@ void pageheap_shrink(uint32_t first, uint32_t count) {
     uint32_t rest = span->granule_count - count;
     uint32_t now_ms = pageheap_now();
     span->granule_count = count;
-    heap->used_count -= rest;
+    pageheap_unuse(heap, rest);
     spanset_coalesce(&heap->free, first + count, rest, (struct span_traits){true, false, now_ms});
     pageheap_balance(heap, now_ms);
     pageheap_leave(heap);
@@ -557,7 +569,7 @@ bool pageheap_grow(uint32_t first, uint32_t count, bool *is_zero) {
         pageheap_cut(heap, next, next, need, is_zero);
         span->granule_count = count;
         pageheap_finish(heap, first, count);
-        heap->used_count -= count - need;
+        pageheap_unuse(heap, count - need);
     }
     pageheap_leave(heap);
     return fits;
@@ -571,7 +583,7 @@ bool pageheap_renew(uint32_t first, uint32_t from_count) {
 void pageheap_abandon(uint32_t first) {
     struct pageheap *heap = pageheap_of(first);
     pageheap_enter(heap);
-    heap->used_count -= region_span(first)->granule_count;
+    pageheap_unuse(heap, region_span(first)->granule_count);
     pageheap_leave(heap);
 }
 
@@ -596,6 +608,14 @@ void pageheap_set_policy(uint64_t purge_delay_ms, size_t dirty_limit_bytes) {
     __atomic_store_n(&pageheap_state.purge_delay_ms, purge_delay_ms, __ATOMIC_RELAXED);
     __atomic_store_n(&pageheap_state.dirty_limit_bytes, dirty_limit_bytes, __ATOMIC_RELAXED);
     __atomic_store_n(&pageheap_state.dirty_limit_count, limit_count, __ATOMIC_RELAXED);
+}
+
+size_t pageheap_used_bytes(void) {
+    size_t count = 0;
+    for (unsigned i = 0; i < pageheap_state.shard_count; i++) {
+        count += __atomic_load_n(&pageheap_state.shards[i].used_count, __ATOMIC_RELAXED);
+    }
+    return count << GRANULE_LOG2;
 }
 
 void pageheap_read_stats(struct pageheap_stats *stats) {

@@ -63,6 +63,12 @@ void pageheap_tick(void);
 void pageheap_hold(void);
 void pageheap_let_go(void);
 
+// As it was set; UINT64_MAX: never.
+uint64_t pageheap_purge_delay_ms(void);
+
+// Bytes in spans in use, a moment ago. Takes no lock.
+size_t pageheap_used_bytes(void);
+
 struct pageheap_stats {
     size_t used_bytes, dirty_bytes, clean_bytes, peak_bytes;  // peak of used + dirty
     uint64_t purge_calls, purge_bytes, take_calls;

@@ -61,16 +61,16 @@ struct span {
         // by the lessee to take.
         _Atomic(uint64_t) bits[SPAN_INLINE_WORDS];
         struct {  // SPAN_FREE; both ends hold state and count
-            uint32_t bin_next, bin_prev;
-            uint32_t newer, older;  // dirty spans by age
-            uint32_t since_ms;      // freed, or purged
-            bool is_dirty, is_zero;
+            COMPILER_LATE(uint32_t) bin_next, bin_prev;
+            COMPILER_LATE(uint32_t) newer, older;  // dirty spans by age
+            COMPILER_LATE(uint32_t) since_ms;      // freed, or purged
+            COMPILER_LATE(bool) is_dirty, is_zero;
         } free;
         struct {  // KIND_LARGE and classes of one block
             size_t usable_bytes;
-            uint32_t offset_bytes;  // of the block in its first granule
-            uint16_t account;       // who allocated it; 0: nobody said
-            bool is_moved;          // its pages came from elsewhere (os_move)
+            COMPILER_LATE(uint32_t) offset_bytes;  // of the block in its first granule
+            uint16_t account;                      // who allocated it; 0: nobody said
+            COMPILER_LATE(bool) is_moved;          // its pages came from elsewhere (os_move)
         } large;
         struct {  // KIND_TAGGED, of each granule: so that a free need not look further
             _Atomic(uint16_t) *accounts;  // of the slab's first block; others before it
@@ -81,10 +81,10 @@ struct span {
         } tagged;
         struct {                  // KIND_HEAP: of each granule the heap, of the first the rest
             size_t usable_bytes;  // of a large block
-            uint32_t queue_next;  // freed into by other threads
+            COMPILER_LATE(uint32_t) queue_next;  // freed into by other threads
             _Atomic(uint32_t) is_queued;
             struct allot_heap *heap;
-            uint32_t all_next, all_prev;  // spans of the heap
+            COMPILER_LATE(uint32_t) all_next, all_prev;  // spans of the heap
         } owned;
     } as;
     _Atomic(uint64_t) *words;       // of a slab: as.bits, or outside if there are more
@@ -95,8 +95,8 @@ struct span {
     uint8_t kind;                   // size class of a slab
     bool is_listed;                 // on the list of its class      [lock of the class]
     uint8_t list_epoch;             // of registry forks, when it was listed
-    uint8_t unused;
-    uint16_t generation;  // of slabs in this place            [lessee at creation]
+    uint8_t list_mark;              // the year, and whether it is thin: see slab.c
+    uint16_t generation;            // of slabs in this place            [lessee at creation]
 };
 _Static_assert(sizeof(struct span) == 64, "one record is one cache line");
 

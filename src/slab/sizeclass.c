@@ -8,7 +8,7 @@ enum {
     SIZECLASS_BLOCKS_MIN = 8,
     // A full slab is listed again when this part of it is free.
     SIZECLASS_LISTED_SHARE = 8,
-    SIZECLASS_SLOTS_MAX = CONFIG_TINY ? 8 : 256,
+    SIZECLASS_SLOTS_MAX = CONFIG_TINY ? 8 : 128,
     SIZECLASS_SLOTS_MIN = 4,
     SIZECLASS_SLOTS_FIRST = CONFIG_TINY ? 4 : 8,
     SIZECLASS_FIRST_BYTES = 2048,

@@ -9,29 +9,32 @@
 #include "page/region.h"
 #include "slab/sizeclass.h"
 #include "slab/twin.h"
+#include "slab/words.h"
 
 #include <string.h>
 
 enum {
-    SLAB_LOOK_AHEAD = 4,      // entries of a list that are compared: the fullest goes first
-    SLAB_GROUPS = 16,         // words that a give collects bits for
-    SLAB_WORDS_LOG2_MIN = 3,  // arrays of words outside a record: 8, 16, 32
-    SLAB_WORDS_POOLS = 3,
+    SLAB_LOOK_AHEAD = 4,   // entries of a list that are compared: the fullest goes first
+    SLAB_GROUPS = 16,      // words that a give collects bits for
+    SLAB_AHEAD = 16,       // blocks whose records are fetched ahead
     SLAB_LINE_BLOCKS = 4,  // blocks of 16 bytes in a cache line
+};
+
+struct slab_chain {
+    uint32_t first, last;
 };
 
 struct slab_list {
     struct lock lock;
-    uint32_t first;
-    uint32_t last;
+    struct slab_chain partial;
+    struct slab_chain thin;  // taken from only where there is no other
     struct slab_lease common;
 } __attribute__((aligned(32)));
 
 static struct {
     slab_report *report;
-    uint8_t epoch;  // of forks
-    struct lock words_lock;
-    uint64_t *words_free[SLAB_WORDS_POOLS];
+    uint8_t epoch;          // of forks
+    _Atomic(uint8_t) year;  // of 128 that a mark tells apart
     // A class and its twin share a cache line.
     struct slab_list lists[PAGEHEAP_SHARDS_MAX][SIZECLASS_SPAN_FIRST][2];
 } slab_state;
@@ -90,61 +93,6 @@ static bool slab_is_all_free(const struct sizeclass *class, uint32_t slab) {
     return slab_load_word_acquire(&words[class->word_count - 1]) == class->last_word;
 }
 
-static unsigned slab_words_pool(unsigned word_count) {
-    return word_count <= 8 ? 0 : word_count <= 16 ? 1 : 2;
-}
-
-uint64_t *slab_take_words(unsigned word_count) {
-    unsigned pool = slab_words_pool(word_count);
-    lock_take(&slab_state.words_lock);
-    uint64_t *words = slab_state.words_free[pool];
-    if (words != NULL) {
-        slab_state.words_free[pool] = (uint64_t *)(uintptr_t)words[0];
-    }
-    lock_give(&slab_state.words_lock);
-    return words != NULL ? words
-                         : region_take_meta(sizeof(uint64_t) << (SLAB_WORDS_LOG2_MIN + pool));
-}
-
-void slab_give_words(_Atomic(uint64_t) *words, unsigned word_count) {
-    unsigned pool = slab_words_pool(word_count);
-    lock_take(&slab_state.words_lock);
-    atomic_store_explicit(&words[0], (uintptr_t)slab_state.words_free[pool], memory_order_relaxed);
-    slab_state.words_free[pool] = (uint64_t *)words;
-    lock_give(&slab_state.words_lock);
-}
-
-static bool slab_has_inline_words(unsigned kind) {
-    return sizeclass_table[kind].word_count <= SPAN_INLINE_WORDS && !sizeclass_is_twin(kind);
-}
-
-static bool slab_attach_words(struct span *span, unsigned kind) {
-    if (slab_has_inline_words(kind)) {
-        __atomic_store_n(&span->words, span->as.bits, __ATOMIC_RELAXED);
-        return true;
-    }
-    uint64_t *words = sizeclass_is_twin(kind) ? twin_take_words(kind)
-                                              : slab_take_words(sizeclass_table[kind].word_count);
-    if (words == NULL) {
-        return false;  // a giver that is late may still read what stands there
-    }
-    __atomic_store_n(&span->words, (_Atomic(uint64_t) *)words, __ATOMIC_RELAXED);
-    return true;
-}
-
-static void slab_detach_words(struct span *span, unsigned kind) {
-    if (slab_has_inline_words(kind)) {
-        return;
-    }
-    _Atomic(uint64_t) *words = span->words;
-    __atomic_store_n(&span->words, span->as.bits, __ATOMIC_RELAXED);
-    if (sizeclass_is_twin(kind)) {
-        twin_give_words(words, kind);
-    } else {
-        slab_give_words(words, sizeclass_table[kind].word_count);
-    }
-}
-
 // ---- States
 //
 // A lessee that leaves and comes back may find that its slab was freed as a
@@ -188,7 +136,7 @@ static uint32_t slab_create(unsigned kind, unsigned shard) {
         return 0;
     }
     struct span *span = region_span(slab);
-    if (!slab_attach_words(span, kind)) {
+    if (!twin_attach_words(span, kind)) {
         pageheap_give(slab);
         return 0;
     }
@@ -213,7 +161,7 @@ static uint32_t slab_create(unsigned kind, unsigned shard) {
 static void slab_release(unsigned kind, uint32_t slab) {
     const struct sizeclass *class = &sizeclass_table[kind];
     region_set_kind(slab, class->granule_count, KIND_INSIDE);
-    slab_detach_words(region_span(slab), kind);
+    twin_detach_words(region_span(slab), kind);
     pageheap_give(slab);
 }
 
@@ -228,31 +176,46 @@ static struct slab_list *slab_list_of(unsigned kind, uint32_t slab) {
     return slab_list_at(kind, region_owner(slab));
 }
 
-static void slab_link(struct slab_list *list, uint32_t slab) {
+// The mark of a listed slab: the year in which it was listed, times two; plus one
+// if it is thin.
+static uint8_t slab_mark(bool is_thin) {
+    unsigned year = atomic_load_explicit(&slab_state.year, memory_order_relaxed);
+    return (uint8_t)(year * 2 + is_thin);
+}
+
+static struct slab_chain *slab_chain_of(struct slab_list *list, uint8_t mark) {
+    return mark % 2 != 0 ? &list->thin : &list->partial;
+}
+
+static void slab_link(struct slab_list *list, uint32_t slab, bool is_thin) {
+    uint8_t mark = slab_mark(is_thin);
+    struct slab_chain *chain = slab_chain_of(list, mark);
     struct span *span = region_span(slab);
     span->list_prev = 0;
-    span->list_next = list->first;
-    if (list->first != 0) {
-        region_span(list->first)->list_prev = slab;
+    span->list_next = chain->first;
+    if (chain->first != 0) {
+        region_span(chain->first)->list_prev = slab;
     } else {
-        list->last = slab;
+        chain->last = slab;
     }
-    __atomic_store_n(&list->first, slab, __ATOMIC_RELAXED);
+    __atomic_store_n(&chain->first, slab, __ATOMIC_RELAXED);
     span->is_listed = true;
     span->list_epoch = slab_state.epoch;
+    __atomic_store_n(&span->list_mark, mark, __ATOMIC_RELAXED);
 }
 
 static void slab_unlink(struct slab_list *list, uint32_t slab) {
     struct span *span = region_span(slab);
+    struct slab_chain *chain = slab_chain_of(list, span->list_mark);
     if (span->list_next != 0) {
         region_span(span->list_next)->list_prev = span->list_prev;
     } else {
-        list->last = span->list_prev;
+        chain->last = span->list_prev;
     }
     if (span->list_prev != 0) {
         region_span(span->list_prev)->list_next = span->list_next;
     } else {
-        __atomic_store_n(&list->first, span->list_next, __ATOMIC_RELAXED);
+        __atomic_store_n(&chain->first, span->list_next, __ATOMIC_RELAXED);
     }
     span->is_listed = false;
 }
@@ -263,7 +226,7 @@ static bool slab_is_on_list(const struct span *span) {
 
 // The caller has made the slab PARTIAL, so it is in use and keeps its kind; a
 // giver that was late may have known another one.
-static NOINLINE void slab_enlist(uint32_t slab) {
+static NOINLINE void slab_enlist(uint32_t slab, bool is_thin) {
     struct span *span = region_span(slab);
     unsigned kind = span->kind;
     struct slab_list *list = slab_list_of(kind, slab);
@@ -274,7 +237,7 @@ static NOINLINE void slab_enlist(uint32_t slab) {
         slab_release(kind, slab);
         return;
     }
-    slab_link(list, slab);
+    slab_link(list, slab, is_thin);
     lock_give(&list->lock);
 }
 
@@ -309,10 +272,10 @@ static NOINLINE void slab_delist(unsigned kind, uint32_t slab) {
 }
 
 // The fullest of the first few: emptier ones get the time to become free.
-static uint32_t slab_choose(const struct sizeclass *class, const struct slab_list *list) {
-    uint32_t best = list->first;
+static uint32_t slab_choose(const struct sizeclass *class, uint32_t first) {
+    uint32_t best = first;
     unsigned best_free = UINT32_MAX;
-    uint32_t at = list->first;
+    uint32_t at = first;
     for (int i = 0; i < SLAB_LOOK_AHEAD && at != 0; i++) {
         unsigned free = slab_count_free(class, at);
         if (free < best_free) {
@@ -324,21 +287,27 @@ static uint32_t slab_choose(const struct sizeclass *class, const struct slab_lis
     return best;
 }
 
-static uint32_t slab_pop_locked(unsigned kind, struct slab_list *list) {
-    if (list->first == 0) {
-        return 0;
-    }
-    uint32_t slab = slab_choose(&sizeclass_table[kind], list);
-    slab_unlink(list, slab);
+static uint32_t slab_first(const struct slab_list *list) {
+    uint32_t first = __atomic_load_n(&list->partial.first, __ATOMIC_RELAXED);
+    return first != 0 ? first : __atomic_load_n(&list->thin.first, __ATOMIC_RELAXED);
+}
+
+static uint32_t slab_lease_listed(struct slab_list *list, uint32_t slab) {
     struct span *span = region_span(slab);
+    slab_unlink(list, slab);
     uint32_t state = slab_load_state(span);
     atomic_store_explicit(&span->state, slab_state_as(state, SPAN_LEASED), memory_order_seq_cst);
     return slab;
 }
 
+static uint32_t slab_pop_locked(unsigned kind, struct slab_list *list) {
+    uint32_t first = slab_first(list);
+    return first != 0 ? slab_lease_listed(list, slab_choose(&sizeclass_table[kind], first)) : 0;
+}
+
 static uint32_t slab_pop(unsigned kind, unsigned shard) {
     struct slab_list *list = slab_list_at(kind, shard);
-    if (__atomic_load_n(&list->first, __ATOMIC_RELAXED) == 0) {
+    if (slab_first(list) == 0) {
         return 0;
     }
     lock_take(&list->lock);
@@ -368,20 +337,48 @@ static bool slab_try_leave(const struct sizeclass *class, uint32_t slab) {
            slab_change_state(span, full, SPAN_LEASED);
 }
 
-void slab_leave(unsigned kind, struct slab_lease *lease) {
-    uint32_t slab = lease->slab;
-    lease->slab = 0;
-    lease->word = 0;
-    if (slab == 0) {
-        return;
-    }
+static void slab_end_lease(unsigned kind, uint32_t slab, bool is_thin) {
     struct span *span = region_span(slab);
     uint32_t full = slab_give_up(span);
     const struct sizeclass *class = &sizeclass_table[kind];
     if (slab_count_free(class, slab) >= class->listed_count &&
         slab_change_state(span, full, SPAN_PARTIAL)) {
-        slab_enlist(slab);
+        slab_enlist(slab, is_thin);
     }
+}
+
+void slab_leave(unsigned kind, struct slab_lease *lease) {
+    uint32_t slab = lease->slab;
+    lease->slab = 0;
+    lease->word = 0;
+    if (slab != 0) {
+        slab_end_lease(kind, slab, false);
+    }
+}
+
+void slab_end_year(void) {
+    atomic_fetch_add_explicit(&slab_state.year, 1, memory_order_relaxed);
+}
+
+uint32_t slab_take_oldest(unsigned kind, unsigned shard, unsigned years, bool is_thin) {
+    struct slab_list *list = slab_list_at(kind, shard);
+    uint8_t mark = slab_mark(is_thin);
+    struct slab_chain *chain = slab_chain_of(list, mark);
+    uint32_t slab = 0;
+    if (__atomic_load_n(&chain->first, __ATOMIC_RELAXED) == 0) {
+        return 0;
+    }
+    lock_take(&list->lock);
+    uint32_t last = chain->last;
+    if (last != 0 && (uint8_t)(mark - region_span(last)->list_mark) / 2 >= years) {
+        slab = slab_lease_listed(list, last);
+    }
+    lock_give(&list->lock);
+    return slab;
+}
+
+void slab_put_back(unsigned kind, uint32_t slab) {
+    slab_end_lease(kind, slab, true);
 }
 
 // Bits of whole cache lines only: no two threads' first blocks lie in one. Four
@@ -512,7 +509,12 @@ static COLD void slab_report_bits(const struct sizeclass *class, uint32_t slab, 
 struct slab_group {
     uint32_t slab;
     uint32_t word;
-    uint64_t bits;  // 0: unused
+    uint64_t bits;
+};
+
+struct slab_table {
+    unsigned used;  // bit by bit: which of them
+    struct slab_group groups[SLAB_GROUPS];
 };
 
 static void slab_give_group(unsigned kind, const struct slab_group *group) {
@@ -527,7 +529,7 @@ static void slab_give_group(unsigned kind, const struct slab_group *group) {
     if (slab_state_of(state) == SPAN_FULL) {
         if (slab_count_free(class, group->slab) >= class->listed_count &&
             slab_change_state(span, state, SPAN_PARTIAL)) {
-            slab_enlist(group->slab);
+            slab_enlist(group->slab, false);
         }
     } else if (slab_state_of(state) == SPAN_PARTIAL &&
                (after == UINT64_MAX || after == class->last_word) &&
@@ -536,24 +538,22 @@ static void slab_give_group(unsigned kind, const struct slab_group *group) {
     }
 }
 
-static void slab_prefetch(const struct sizeclass *class, void *const *blocks, unsigned count) {
-    for (unsigned i = 0; i < count; i++) {
-        uintptr_t offset = (uintptr_t)blocks[i] - region_state.base;
-        PREFETCH_WRITE(
-            &region_state.spans[(offset & -(uintptr_t) class->slab_bytes) >> GRANULE_LOG2]);
-    }
+static ALWAYS_INLINE void slab_prefetch(const struct sizeclass *class, const void *block) {
+    uintptr_t offset = (uintptr_t)block - region_state.base;
+    PREFETCH_WRITE(&region_state.spans[(offset & -(uintptr_t) class->slab_bytes) >> GRANULE_LOG2]);
 }
 
 // The bits of neighbouring blocks are collected and given at once; groups that
 // are not neighbours in the array meet in a small table. Returns how many of
 // the blocks another thread leased.
-static ALWAYS_INLINE unsigned slab_collect(unsigned kind, struct slab_group *table,
+static ALWAYS_INLINE unsigned slab_collect(unsigned kind, struct slab_table *table,
                                            const struct slab_group *group, uint16_t lessee) {
     uint16_t owner = atomic_load_explicit(&region_span(group->slab)->lessee, memory_order_relaxed);
     unsigned others = owner != lessee && owner != 0 ? bits_count(group->bits) : 0;
     unsigned slot = (group->slab * 5 + group->word) % SLAB_GROUPS;
-    struct slab_group *entry = &table[slot];
-    if (entry->bits != 0 && entry->slab == group->slab && entry->word == group->word) {
+    struct slab_group *entry = &table->groups[slot];
+    bool is_used = (table->used >> slot & 1) != 0;
+    if (is_used && entry->slab == group->slab && entry->word == group->word) {
         uint64_t twice = entry->bits & group->bits;
         if (UNLIKELY(twice != 0)) {
             slab_report_bits(&sizeclass_table[kind], group->slab, group->word, twice);
@@ -561,52 +561,89 @@ static ALWAYS_INLINE unsigned slab_collect(unsigned kind, struct slab_group *tab
         entry->bits |= group->bits;
         return others;
     }
-    if (entry->bits != 0) {
+    if (is_used) {
         slab_give_group(kind, entry);
     }
+    table->used |= 1u << slot;
     *entry = *group;
     return others;
 }
 
+// Blocks of one word that follow each other in the array.
+struct slab_run {
+    struct slab_group group;
+    uintptr_t first;  // address of the word's first block
+    size_t bytes;     // from there, that are blocks of the word
+};
+
+// A run of one block. False: it is none.
+static ALWAYS_INLINE bool slab_begin_run(const struct sizeclass *class, struct slab_run *run,
+                                         void *block) {
+    uintptr_t offset = (uintptr_t)block - region_state.base;
+    uint32_t size = class->size_bytes;
+    uint32_t inside = (uint32_t)offset & (class->slab_bytes - 1);
+    uint32_t index = (uint32_t)(inside * (uint64_t) class->reciprocal >> 32);
+    if (UNLIKELY(index * size != inside || index >= class->block_count)) {
+        slab_state.report(block, SLAB_BAD_POINTER);
+        return false;
+    }
+    uint32_t word = index / 64;
+    uint32_t word_blocks = word + 1 < class->word_count ? 64 : class->block_count - word * 64;
+    run->group.slab = (uint32_t)((offset - inside) >> GRANULE_LOG2);
+    run->group.word = word;
+    run->group.bits = (uint64_t)1 << index % 64;
+    run->first = (uintptr_t)block - (size_t)(index % 64) * size;
+    run->bytes = (size_t)word_blocks * size;
+    return true;
+}
+
+// Adds the blocks that follow. Returns how many there are.
+static ALWAYS_INLINE unsigned slab_extend_run(const struct sizeclass *class, struct slab_run *run,
+                                              void *const *blocks, unsigned count) {
+    const uint64_t reciprocal = class->reciprocal;
+    const size_t size = class->size_bytes;
+    uint64_t bits = run->group.bits;
+    unsigned i = 0;
+    for (; i < count; i++) {
+        size_t inside = (uintptr_t)blocks[i] - run->first;
+        if (inside >= run->bytes) {
+            break;
+        }
+        size_t index = inside * reciprocal >> 32;
+        uint64_t bit = (uint64_t)1 << index % 64;
+        if (UNLIKELY(index * size != inside)) {
+            slab_state.report(blocks[i], SLAB_BAD_POINTER);
+        } else if (UNLIKELY((bits & bit) != 0)) {
+            slab_state.report(blocks[i], SLAB_DOUBLE_FREE);
+        } else {
+            bits |= bit;
+        }
+    }
+    run->group.bits = bits;
+    return i;
+}
+
 unsigned slab_give(unsigned kind, void *const *blocks, unsigned count, uint16_t lessee) {
     const struct sizeclass *class = &sizeclass_table[kind];
-    const uintptr_t base = region_state.base;
-    const uintptr_t slab_mask = class->slab_bytes - 1;
-    const uint64_t reciprocal = class->reciprocal;
-    const uint32_t size = class->size_bytes;
-    struct slab_group table[SLAB_GROUPS];
-    struct slab_group run = {0, 0, 0};
+    struct slab_table table;
     unsigned others = 0;
-    memset(table, 0, sizeof table);
-    slab_prefetch(class, blocks, count);
-    for (unsigned i = 0; i < count; i++) {
-        uintptr_t offset = (uintptr_t)blocks[i] - base;
-        uint32_t inside = (uint32_t)(offset & slab_mask);
-        uint32_t slab = (uint32_t)((offset - inside) >> GRANULE_LOG2);
-        uint32_t index = (uint32_t)(inside * reciprocal >> 32);
-        if (UNLIKELY(index * size != inside || index >= class->block_count)) {
-            slab_state.report(blocks[i], SLAB_BAD_POINTER);
-            continue;
-        }
-        uint64_t bit = (uint64_t)1 << index % 64;
-        if (slab != run.slab || index / 64 != run.word) {
-            if (run.bits != 0) {
-                others += slab_collect(kind, table, &run, lessee);
-            }
-            run = (struct slab_group){slab, index / 64, 0};
-        }
-        if (UNLIKELY((run.bits & bit) != 0)) {
-            slab_report_bits(class, run.slab, run.word, bit);
-        }
-        run.bits |= bit;
+    table.used = 0;
+    for (unsigned i = 0; i < count && i < SLAB_AHEAD; i++) {
+        slab_prefetch(class, blocks[i]);
     }
-    if (run.bits != 0) {
-        others += slab_collect(kind, table, &run, lessee);
-    }
-    for (unsigned i = 0; i < SLAB_GROUPS; i++) {
-        if (table[i].bits != 0) {
-            slab_give_group(kind, &table[i]);
+    for (unsigned i = 0; i < count;) {
+        struct slab_run run;
+        if (count - i > SLAB_AHEAD) {
+            slab_prefetch(class, blocks[i + SLAB_AHEAD]);
         }
+        bool is_block = slab_begin_run(class, &run, blocks[i++]);
+        if (LIKELY(is_block)) {
+            i += slab_extend_run(class, &run, blocks + i, count - i);
+            others += slab_collect(kind, &table, &run.group, lessee);
+        }
+    }
+    for (; table.used != 0; table.used &= table.used - 1) {
+        slab_give_group(kind, &table.groups[bits_lowest(table.used)]);
     }
     return others;
 }
@@ -632,7 +669,13 @@ bool slab_is_free(unsigned kind, const void *block) {
            (slab_load_word(&slab_words(place.slab)[place.index / 64]) >> place.index % 64 & 1) != 0;
 }
 
-void slab_each(void (*visit)(unsigned kind, uint32_t slab, void *context), void *context) {
+bool slab_is_thin(uint32_t slab) {
+    const struct span *span = region_span(slab);
+    return slab_state_of(slab_load_state(span)) == SPAN_PARTIAL &&
+           __atomic_load_n(&span->list_mark, __ATOMIC_RELAXED) % 2 != 0;
+}
+
+void slab_each(slab_visit *visit, void *context) {
     uint32_t top = region_top();
     for (uint32_t g = 1; g < top;) {
         unsigned kind = slab_kind_at(g);
@@ -712,8 +755,7 @@ void slab_fault(void *block, enum slab_fault fault) {
 
 void slab_repair(void) {
     slab_state.epoch++;
-    lock_reset(&slab_state.words_lock);
-    memset(slab_state.words_free, 0, sizeof slab_state.words_free);
+    words_repair();
     twin_repair();
     memset(slab_state.lists, 0, sizeof slab_state.lists);
 }
@@ -727,7 +769,7 @@ static void slab_relist_one(unsigned kind, uint32_t slab, void *context) {
         return;
     }
     if (slab_state_of(slab_load_state(span)) == SPAN_PARTIAL && !slab_is_on_list(span)) {
-        slab_enlist(slab);
+        slab_enlist(slab, false);
     }
 }
 

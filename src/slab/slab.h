@@ -66,6 +66,19 @@ unsigned slab_give(unsigned kind, void *const *blocks, unsigned count, uint16_t 
 // Ends a lease.
 void slab_leave(unsigned kind, struct slab_lease *lease);
 
+// Time passes: slabs that are listed from now on are younger than others.
+void slab_end_year(void);
+
+// Leases the slab that was listed longest ago, at least so many years; 0: there
+// is none. Of the thin ones, whose free pages went back, or of the others.
+uint32_t slab_take_oldest(unsigned kind, unsigned shard, unsigned years, bool is_thin);
+
+// Ends such a lease. The slab is now thin: it is taken from where there is no other.
+void slab_put_back(unsigned kind, uint32_t slab);
+
+// Whether it is listed as thin, a moment ago.
+bool slab_is_thin(uint32_t slab);
+
 // Whether the block at this address is free in its slab. The address must be a
 // multiple of the block size in the slab.
 bool slab_is_free(unsigned kind, const void *block);
@@ -85,11 +98,6 @@ static ALWAYS_INLINE bool slab_is_taken(unsigned kind, const void *address) {
     return (word >> index % 64 & 1) == 0;
 }
 
-// Words for the bits of a slab outside its record, contents indeterminate. NULL
-// if there is no memory.
-uint64_t *slab_take_words(unsigned word_count);
-void slab_give_words(_Atomic(uint64_t) *words, unsigned word_count);
-
 struct slab_place {
     uint32_t slab;
     uint32_t index;         // of the block
@@ -97,6 +105,10 @@ struct slab_place {
     bool is_block;          // false: in the tail
 };
 struct slab_place slab_find(unsigned kind, const void *address);
+
+// Calls visit for every slab; slabs may come and go meanwhile.
+typedef void slab_visit(unsigned kind, uint32_t slab, void *context);
+void slab_each(slab_visit *visit, void *context);
 
 struct slab_stats {
     uint64_t taken_bytes, taken_blocks;  // in slabs: taken by threads
@@ -125,9 +137,6 @@ struct slab_look {
 
 // The slab around a block that is in use. False: the address is none of a slab's.
 bool slab_look_at(struct slab_look *look, const void *block);
-
-// Calls visit for every slab, of a twin or not; slabs may come and go meanwhile.
-void slab_each(void (*visit)(unsigned kind, uint32_t slab, void *context), void *context);
 
 // In the child of a fork: locks and lists are reset; slabs are found again by
 // slab_relist.

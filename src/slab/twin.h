@@ -7,14 +7,14 @@
 #include "slab/sizeclass.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-// Bits of a slab of a twin, contents indeterminate, with accounts before them: that
-// of block i is the i-th from the end, and there is one more than there are blocks.
-// The memory is used again for the same class only. NULL: there is none.
-uint64_t *twin_take_words(unsigned kind);
-void twin_give_words(_Atomic(uint64_t) *words, unsigned kind);
+// Gives a new slab of any class its bits, contents indeterminate; those of a twin
+// have accounts before them. False: there is no memory.
+bool twin_attach_words(struct span *span, unsigned kind);
+void twin_detach_words(struct span *span, unsigned kind);
 
 // Writes the records of a new slab: each granule's says what a free needs to know.
 void twin_describe(uint32_t slab, unsigned kind);

@@ -32,6 +32,7 @@ static const struct {
     STATS_FIELD(free_calls),     STATS_FIELD(remote_free_blocks), STATS_FIELD(refill_calls),
     STATS_FIELD(flush_calls),    STATS_FIELD(purge_calls),        STATS_FIELD(purge_bytes),
     STATS_FIELD(map_calls),      STATS_FIELD(large_calls),        STATS_FIELD(misuse_count),
+    STATS_FIELD(lock_waits),     STATS_FIELD(lock_sleeps),
 };
 #define FIELD_COUNT (sizeof(fields) / sizeof(fields[0]))
 
@@ -252,6 +253,8 @@ static void totals_never_fall_and_count(void) {
         CHECK_UINT(now.purge_bytes, >=, last.purge_bytes);
         CHECK_UINT(now.map_calls, >=, last.map_calls);
         CHECK_UINT(now.large_calls, >=, last.large_calls);
+        CHECK_UINT(now.lock_waits, >=, last.lock_waits);
+        CHECK_UINT(now.lock_sleeps, >=, last.lock_sleeps);
         CHECK_UINT(now.committed_peak, >=, last.committed_peak);
         last = now;
     }

@@ -197,6 +197,56 @@ CASE(an_idle_process_has_given_back_90_percent_of_its_large_blocks) {
     demand_return(GIB, MIB, 30 * MIB, IN_ORDER, GIB / 10);
 }
 
+// Blocks of which one in ten stays: most pages have none.
+static size_t leave_holes(size_t *live) {
+    enum { BLOCKS = 32768 };
+    static void *blocks[BLOCKS];
+    uint64_t state = case_seed();
+    size_t before = case_anonymous_bytes();
+
+    case_need_memory(512 * MIB);
+    *live = 0;
+    for (size_t i = 0; i < BLOCKS; i++) {
+        size_t bytes = 2000 + case_random(&state) % 6000;
+        blocks[i] = touch(malloc(bytes), bytes);
+        *live += i % 10 == 0 ? bytes : 0;
+    }
+    for (size_t i = 0; i < BLOCKS; i++) {
+        if (i % 10 != 0) {
+            free(blocks[i]);
+        }
+    }
+    return before;
+}
+
+CASE(a_trim_gives_back_the_pages_between_blocks_in_use) {
+    size_t live;
+    size_t before = leave_holes(&live);
+
+    malloc_trim(0);
+    size_t left = resident_growth(before);
+    CHECK(left <= 2 * live + 4 * MIB, "%zu KiB live, %zu KiB resident", live / KIB, left / KIB);
+}
+
+CASE(a_process_at_work_gives_back_the_pages_between_blocks_that_stay) {
+    size_t live;
+    size_t before = leave_holes(&live);
+
+    for (int i = 0; i < 200; i++) {
+        enum { MANY = 8000 };
+        static void *many[MANY];
+        for (int k = 0; k < MANY; k++) {
+            many[k] = touch(malloc(64), 1);
+        }
+        for (int k = 0; k < MANY; k++) {
+            free(many[k]);
+        }
+        case_sleep_ms(10);
+    }
+    size_t left = resident_growth(before);
+    CHECK(left <= 3 * live + 8 * MIB, "%zu KiB live, %zu KiB resident", live / KIB, left / KIB);
+}
+
 CASE(a_single_huge_block_goes_back_at_once) {
     size_t before = case_anonymous_bytes();
 
