@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum {
-    TAG_CHUNK_LOG2 = 6,  // accounts whose records are made at once
+    TAG_CHUNK_LOG2 = 8,  // accounts whose records are made at once
     TAG_CHUNKS = (TAG_ACCOUNTS_MAX + 1) >> TAG_CHUNK_LOG2,
     TAG_ROWS_LOG2_MIN = CONFIG_TINY ? 1 : 4,
     TAG_ROWS_POOLS = 17,
