@@ -6,7 +6,7 @@ set(allot_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/allot)
 install(TARGETS allot EXPORT allot_targets)
 install(TARGETS allot_static EXPORT allot_targets)
 install(FILES ${ALLOT_OBJECT_FILE} DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(FILES include/allot.h include/allot.hpp include/allot_lua.h
+install(FILES include/allot.h include/allot.hpp include/allot_lua.h include/allot_vos.h
         DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 if(TARGET allot_tool)
   install(FILES doc/man/allot.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)

@@ -488,6 +488,286 @@ ALLOT_API bool allot_heap_walk(allot_heap *heap, allot_heap_visit visit, void *c
 /// Returns it; NULL if the pointer is not that of a block of a heap.
 /// Threads: any. Cost: constant.
 ALLOT_API allot_heap *allot_heap_of(const void *ptr);
+// ---- Tags --------------------------------------------------------------------
+//
+// A tag says who asked for a block: a module, a tenant, a query. What each holds is
+// known exactly, whichever thread frees it and by whatever function. A block is no
+// larger and no differently aligned for its tag. doc/tags.md tells more.
+
+/// A tag. 0: no tag.
+typedef uint32_t allot_tag;
+
+/// Called when what a tag and its descendants hold is about to exceed
+/// soft_limit_bytes, before the limit is looked at; the soft limit then doubles
+/// until it is above. May allocate and free.
+///
+///   tag          that of the options
+///   live_bytes   of the tag and its descendants, with the block that was asked for
+///   context      that of the options
+typedef void (*allot_tag_report)(allot_tag tag, uint64_t live_bytes, void *context);
+
+/// What bounds a tag. Blocks of such a tag, and of tags below it, cost a lock and an
+/// atomic operation for each ancestor; other tags pay nothing.
+struct allot_tag_limits {
+    size_t size_bytes;        ///< sizeof(struct allot_tag_limits)
+    size_t limit_bytes;       ///< live bytes of the tag and its descendants; 0: none yet
+    size_t soft_limit_bytes;  ///< beyond it `report` is called; 0: never
+    size_t grace_bytes;       ///< beyond the limit while allot_tag_set_grace is on
+    allot_tag_report report;  ///< NULL: none
+    void *context;            ///< for report
+};
+
+/// Make a tag. It exists as long as the process.
+///
+///   name     for people, cut to 31 bytes; may be that of another tag. NULL: none
+///   parent   a tag, or 0
+///
+/// Returns the tag, a small number; 0 with errno = ENOMEM if there is no memory or
+/// there are 65535 tags and sites, EINVAL if the parent is none.
+/// Threads: any. Signals: no. fork: safe in the child. Cost: constant; each thread that
+/// allocates for tags needs 64 bytes for each number up to the largest that it uses.
+ALLOT_API allot_tag allot_tag_create(const char *name, allot_tag parent);
+
+/// As allot_tag_create, with a limit now or later. All blocks of tags below it count.
+///
+///   name     as for allot_tag_create
+///   parent   as for allot_tag_create
+///   limits   copied
+///
+/// Returns as allot_tag_create does; 0 with errno = EINVAL if size_bytes is unknown.
+/// Threads: any.
+ALLOT_API allot_tag allot_tag_create_limited(const char *name, allot_tag parent,
+                                             const struct allot_tag_limits *limits);
+
+/// Change the limit. One below what is live refuses growth until it is reached.
+///
+///   tag           made with limits
+///   limit_bytes   0: none
+///
+/// Returns 0; -1 with errno = EINVAL if the tag was made without limits. Threads: any.
+ALLOT_API int allot_tag_set_limit(allot_tag tag, size_t limit_bytes);
+
+/// Allow, or no longer allow, grace_bytes beyond the limit: for a section that
+/// cleans up.
+///
+///   tag   made with limits
+///   on    whether they may be used
+///
+/// Returns 0; -1 with errno = EINVAL if the tag was made without limits. Threads: any.
+ALLOT_API int allot_tag_set_grace(allot_tag tag, bool on);
+
+/// Allocate for a tag. Any function that frees frees the block; reallocated by any, it
+/// keeps its tag.
+///
+///   tag          0: for none, also in a scope
+///   size_bytes   0 is allowed: a distinct pointer that must be freed
+///
+/// Returns as allot_malloc does; NULL with errno = ENOMEM also if a limit refuses,
+/// EINVAL if there is no such tag; nothing has changed.
+/// Threads: any. Signals: no. fork: safe in the child. Cost: constant.
+ALLOT_API void *allot_tag_malloc(allot_tag tag, size_t size_bytes) ALLOT_ALLOCATES ALLOT_SIZED(2);
+
+/// As allot_tag_malloc, for an array whose bits are all zero.
+///
+///   tag          as for allot_tag_malloc
+///   count        number of elements
+///   size_bytes   of one element
+///
+/// Returns as allot_tag_malloc does. Threads: any.
+ALLOT_API void *allot_tag_calloc(allot_tag tag, size_t count, size_t size_bytes) ALLOT_ALLOCATES
+    ALLOT_SIZED(2, 3);
+
+/// As allot_tag_malloc, at a multiple of `align_bytes`.
+///
+///   tag           as for allot_tag_malloc
+///   align_bytes   power of two, 1 .. ALLOT_ALIGN_MAX
+///   size_bytes    0 is allowed
+///
+/// Returns as allot_tag_malloc does, and NULL with errno = EINVAL if align_bytes is not
+/// as above. Threads: any.
+ALLOT_API void *allot_tag_aligned(allot_tag tag, size_t align_bytes,
+                                  size_t size_bytes) ALLOT_ALLOCATES ALLOT_SIZED(3);
+
+/// Change the size of a block, which belongs to `tag` afterwards.
+///
+///   tag          as for allot_tag_malloc
+///   ptr          any block, or NULL: like allot_tag_malloc
+///   size_bytes   0 frees the block and returns NULL
+///
+/// Returns the block. NULL with errno as allot_tag_malloc sets it: the old block is as
+/// it was. Threads: any.
+ALLOT_API void *allot_tag_realloc(allot_tag tag, void *ptr, size_t size_bytes) ALLOT_SIZED(3);
+
+/// Free a block; the way of one with a tag is shorter than that of allot_free.
+///
+///   ptr   any block, or NULL
+///
+/// Returns nothing; errno is kept. Threads: any. Signals: no. Cost: constant.
+ALLOT_API void allot_tag_free(void *ptr);
+
+/// From here on the calling thread allocates for a tag, by whatever function: malloc,
+/// calloc, aligned_alloc, operator new. First-class heaps have no part in it.
+///
+///   tag   or 0: for none
+///
+/// Returns the tag until now, for allot_tag_leave. A tag that does not exist changes
+/// nothing. Scopes may be nested; a thread that ends leaves its scopes.
+/// Threads: any. Signals: no. Cost: constant, a nanosecond or two.
+ALLOT_API allot_tag allot_tag_enter(allot_tag tag);
+
+/// End a scope.
+///
+///   before   what allot_tag_enter returned
+///
+/// Returns nothing. Threads: that which entered. Cost: as allot_tag_enter.
+ALLOT_API void allot_tag_leave(allot_tag before);
+
+/// Tell whose a block is.
+///
+///   ptr   any address
+///
+/// Returns its tag; 0 if it has none or is no block. Threads: any. Cost: constant.
+ALLOT_API allot_tag allot_tag_of(const void *ptr);
+
+/// What a tag holds. Bytes are those of allot_usable_size unless the name says otherwise.
+/// Figures are exact when no thread allocates for the tag; at any time none is negative.
+struct allot_tag_stats {
+    size_t size_bytes;            ///< in: sizeof(struct allot_tag_stats)
+    allot_tag tag;                ///< its number
+    allot_tag parent;             ///< 0: none
+    uint64_t live_bytes;          ///< in blocks
+    uint64_t live_blocks;         ///< blocks
+    uint64_t peak_bytes;          ///< largest live_bytes; without limits up to a 64th of it, or
+                                  ///< 16 KiB, for each thread may be missing
+    uint64_t tree_bytes;          ///< live_bytes and those of all descendants
+    uint64_t limit_bytes;         ///< 0: none
+    uint64_t held_bytes;          ///< its share of the memory that its blocks keep in use: the most
+                                  ///< that may be resident
+    uint64_t malloc_calls;        ///< total blocks allocated
+    uint64_t free_calls;          ///< total blocks freed
+    uint64_t remote_free_blocks;  ///< of these, freed by another thread than that which last took
+                                  ///< blocks from their slab
+    uint64_t refused_calls;       ///< total allocations that a limit refused
+    char name[32];                ///< NUL-terminated
+};
+
+/// Take stock of a tag.
+///
+///   tag     exists
+///   stats   size_bytes is set; the rest is filled
+///
+/// Returns true; false with errno = EINVAL if there is no such tag or size_bytes is
+/// unknown. Threads: any. Cost: proportional to the process's slabs of tagged blocks.
+ALLOT_API bool allot_tag_stats(allot_tag tag, struct allot_tag_stats *stats);
+
+/// Take stock of all tags, in the order in which they were made.
+///
+///   stats   size_bytes is set in the first; the rest is filled, and all of the others
+///   count   of stats
+///
+/// Returns how many tags there are, which may be more than count; 0 with errno = EINVAL
+/// if size_bytes is unknown. Threads: any. Cost: as allot_tag_stats, once for all.
+ALLOT_API size_t allot_tag_snapshot(struct allot_tag_stats *stats, size_t count);
+
+/// Print a table of all tags, a line each.
+///
+///   fd   file descriptor
+///
+/// Returns nothing. Threads: any.
+ALLOT_API void allot_tag_print(int fd);
+
+/// A place in a program that allocates for tags. Static; the macros below make them.
+struct allot_site {
+    const char *file;      ///< __FILE__
+    const char *function;  ///< __func__
+    uint32_t line;         ///< __LINE__
+    uint32_t first;        ///< the library's; 0 at first
+    uint64_t last;         ///< the library's; 0 at first
+};
+
+/// As allot_tag_malloc, counted for a site, too.
+///
+///   site         static, zero but for the place
+///   tag          as for allot_tag_malloc
+///   size_bytes   as for allot_tag_malloc
+///
+/// Returns as allot_tag_malloc does. Once 65535 tags and sites exist, blocks of new
+/// sites are counted for the tag alone. Threads: any. Cost: that of allot_tag_malloc.
+ALLOT_API void *allot_site_malloc(struct allot_site *site, allot_tag tag,
+                                  size_t size_bytes) ALLOT_ALLOCATES ALLOT_SIZED(3);
+
+/// As allot_tag_calloc, counted for a site, too.
+///
+///   site         as for allot_site_malloc
+///   tag          as for allot_tag_malloc
+///   count        number of elements
+///   size_bytes   of one element
+///
+/// Returns as allot_tag_malloc does. Threads: any.
+ALLOT_API void *allot_site_calloc(struct allot_site *site, allot_tag tag, size_t count,
+                                  size_t size_bytes) ALLOT_ALLOCATES ALLOT_SIZED(3, 4);
+
+/// As allot_tag_realloc. A block that the tag has already keeps its site.
+///
+///   site         as for allot_site_malloc
+///   tag          as for allot_tag_malloc
+///   ptr          as for allot_tag_realloc
+///   size_bytes   as for allot_tag_realloc
+///
+/// Returns as allot_tag_realloc does. Threads: any.
+ALLOT_API void *allot_site_realloc(struct allot_site *site, allot_tag tag, void *ptr,
+                                   size_t size_bytes) ALLOT_SIZED(4);
+
+#if defined(__GNUC__)
+#define ALLOT_SITE(call, ...)                                                            \
+    __extension__({                                                                      \
+        static struct allot_site allot_site_here = {__FILE__, __func__, __LINE__, 0, 0}; \
+        allot_site_##call(&allot_site_here, __VA_ARGS__);                                \
+    })
+#define ALLOT_MALLOC(tag, size_bytes) ALLOT_SITE(malloc, tag, size_bytes)
+#define ALLOT_CALLOC(tag, count, size_bytes) ALLOT_SITE(calloc, tag, count, size_bytes)
+#define ALLOT_REALLOC(tag, ptr, size_bytes) ALLOT_SITE(realloc, tag, ptr, size_bytes)
+#endif
+
+/// What a site holds for one tag, as in struct allot_tag_stats.
+struct allot_site_stats {
+    size_t size_bytes;      ///< in: sizeof(struct allot_site_stats)
+    const char *file;       ///< that of the site
+    const char *function;   ///< that of the site
+    uint32_t line;          ///< that of the site
+    allot_tag tag;          ///< for which it allocates
+    uint64_t live_bytes;    ///< in blocks
+    uint64_t live_blocks;   ///< blocks
+    uint64_t malloc_calls;  ///< total blocks allocated
+    int64_t grown_bytes;    ///< live_bytes since allot_mark; negative: fewer
+    int64_t grown_blocks;   ///< live_blocks since allot_mark
+};
+
+/// Take stock of all sites, in the order of their first use. A site that allocates for
+/// several tags stands there once for each.
+///
+///   stats   size_bytes is set in the first; the rest is filled, and all of the others
+///   count   of stats
+///
+/// Returns how many there are, which may be more than count; 0 with errno = EINVAL if
+/// size_bytes is unknown. Threads: any. Cost: proportional to sites and threads.
+ALLOT_API size_t allot_site_snapshot(struct allot_site_stats *stats, size_t count);
+
+/// From here on growth is counted: what is live now is none.
+/// Returns nothing. Threads: any.
+ALLOT_API void allot_mark(void);
+
+#define ALLOT_LEAKS_JSON 1u   ///< one object, not lines of text
+#define ALLOT_LEAKS_GROWN 2u  ///< only what has grown since allot_mark
+
+/// Print what is live, for each tag and site, oldest first: in the order of their first
+/// use. Tags that the option leaks_quiet names are left out, with those below them.
+///
+///   fd      file descriptor
+///   flags   of ALLOT_LEAKS_
+///
+/// Returns how many blocks were reported. Threads: any.
+ALLOT_API uint64_t allot_leaks(int fd, unsigned flags);
 
 // ---- Pools -------------------------------------------------------------------
 //

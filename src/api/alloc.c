@@ -8,6 +8,7 @@
 #include "page/region.h"
 #include "slab/large.h"
 #include "slab/sizeclass.h"
+#include "tag/tag.h"
 
 #include <errno.h>
 #include <string.h>
@@ -25,9 +26,15 @@ static void alloc_count(_Atomic(uint64_t) *counter) {
 NOINLINE void *alloc_class_slow(unsigned kind, bool *is_zero) {
     bool unused = false;
     is_zero = is_zero != NULL ? is_zero : &unused;
+    if (cache_scope != 0) {
+        return tag_take(cache_scope, kind, is_zero);
+    }
     int saved = errno;
     struct cache *cache = life_cache();
     void *block;
+    if (UNLIKELY(cache_scope != 0)) {
+        return tag_take(cache_scope, kind, is_zero);  // the thread begins in one
+    }
     if (UNLIKELY(cache == NULL)) {
         block = life_is_ready() ? cache_take_uncached(kind, is_zero) : NULL;
     } else {
@@ -48,6 +55,9 @@ NOINLINE void *alloc_class_slow(unsigned kind, bool *is_zero) {
 static void *alloc_large(size_t size_bytes, size_t align_bytes, bool *is_zero) {
     int saved = errno;
     struct cache *cache = life_cache();
+    if (UNLIKELY(cache_scope != 0)) {
+        return tag_take_large(cache_scope, size_bytes, align_bytes, is_zero);
+    }
     if (cache != NULL) {
         alloc_count(&cache->large_calls);
         if (cache->is_counting) {
@@ -64,16 +74,21 @@ static void *alloc_large(size_t size_bytes, size_t align_bytes, bool *is_zero) {
     return block != NULL ? block : alloc_out_of_memory();
 }
 
+// What has an account is not guarded.
+static ALWAYS_INLINE bool alloc_is_guarded(size_t align_bytes, size_t size_bytes) {
+    return cache_scope == 0 && guard_wants(align_bytes, size_bytes);
+}
+
 static NOINLINE void *alloc_large_plain(size_t size_bytes) {
     bool is_zero;
     return alloc_large(size_bytes, 1, &is_zero);
 }
 
-NOINLINE void *alloc_slow(size_t size_bytes) {
+static NOINLINE void *alloc_other(size_t size_bytes) {
     if (UNLIKELY(!life_is_ready())) {
         return alloc_out_of_memory();  // the tables are not filled
     }
-    if (guard_wants(1, size_bytes)) {
+    if (alloc_is_guarded(1, size_bytes)) {
         return guard_allocate(1, size_bytes, false);
     }
     return size_bytes > SIZECLASS_SPAN_MAX ? alloc_large_plain(size_bytes)
@@ -88,6 +103,17 @@ static NOINLINE void *alloc_zeroed_slow(size_t size_bytes) {
     return block != NULL && !is_zero ? memset(block, 0, size_bytes) : block;
 }
 
+// In a scope every call comes here, and takes a short way.
+NOINLINE void *alloc_slow(size_t size_bytes) {
+    if (cache_scope != 0 && LIKELY(size_bytes <= SIZECLASS_SLAB_MAX)) {
+        void *block = tag_pop(cache_scope, sizeclass_of(size_bytes));
+        if (LIKELY(block != NULL)) {
+            return block;
+        }
+    }
+    return alloc_other(size_bytes);
+}
+
 static void *alloc_zeroed(size_t size_bytes) {
     if (UNLIKELY(!life_is_ready())) {
         return alloc_out_of_memory();
@@ -97,8 +123,8 @@ static void *alloc_zeroed(size_t size_bytes) {
     if (LIKELY(block != NULL)) {
         return memset(block, 0, size_bytes);
     }
-    return guard_wants(1, size_bytes) ? guard_allocate(1, size_bytes, true)
-                                      : alloc_zeroed_slow(size_bytes);
+    return alloc_is_guarded(1, size_bytes) ? guard_allocate(1, size_bytes, true)
+                                           : alloc_zeroed_slow(size_bytes);
 }
 
 static NOINLINE void *alloc_aligned_slow(size_t align_bytes, size_t size_bytes, bool is_zeroed) {
@@ -122,7 +148,7 @@ static ALWAYS_INLINE void *alloc_aligned(size_t align_bytes, size_t size_bytes, 
     if (block != NULL) {
         return is_zeroed ? memset(block, 0, size_bytes) : block;
     }
-    return guard_wants(align_bytes, size_bytes)
+    return alloc_is_guarded(align_bytes, size_bytes)
                ? guard_allocate(align_bytes, size_bytes, is_zeroed)
                : alloc_aligned_slow(align_bytes, size_bytes, is_zeroed);
 }
@@ -136,10 +162,10 @@ void *alloc_uncached(size_t align_bytes, size_t size_bytes) {
                : size_bytes <= SIZECLASS_SPAN_MAX ? sizeclass_of(size_bytes)
                                                   : 0;
     }
-    if (kind == 0) {
+    if (kind == 0 || cache_scope != 0) {
         return alloc_aligned(align_bytes, size_bytes, false);
     }
-    if (guard_wants(align_bytes, size_bytes)) {
+    if (alloc_is_guarded(align_bytes, size_bytes)) {
         return guard_allocate(align_bytes, size_bytes, false);
     }
     void *block = cache_take_past(life_cache(), kind, &is_zero);

@@ -10,6 +10,7 @@
 #include "page/region.h"
 #include "slab/large.h"
 #include "slab/sizeclass.h"
+#include "tag/tag.h"
 
 #include <errno.h>
 
@@ -42,7 +43,7 @@ static COLD void free_stranger(void *block) {
     }
 }
 
-NOINLINE void free_slow(void *block) {
+static NOINLINE void free_other(void *block) {
     size_t granule = region_granule(block);
     unsigned kind = region_contains(granule) ? region_kind(granule) : KIND_NONE;
     if (block == NULL) {
@@ -54,7 +55,11 @@ NOINLINE void free_slow(void *block) {
     }
     int saved = errno;
     struct cache *cache = kind >= KIND_LARGE ? life_cache() : NULL;
-    if (kind == KIND_HEAP) {
+    if (kind == KIND_TAGGED) {
+        if (!tag_give_slow(block, granule)) {
+            misuse_pointer("free", block);
+        }
+    } else if (kind == KIND_HEAP) {
         if (!heap_free(block)) {
             misuse_pointer("free", block);
         }
@@ -64,11 +69,23 @@ NOINLINE void free_slow(void *block) {
     } else if (kind == KIND_LARGE && large_is_block(block)) {
         free_count(cache);
         cache_account(cache, 0, large_usable_bytes(block));
+        tag_give_large(block);
         large_give(block);
     } else {
         free_stranger(block);
     }
     errno = saved;
+}
+
+// A block with an account takes a short way of its own: its stack looks full to
+// fast_free.
+NOINLINE void free_slow(void *block) {
+    size_t granule = region_granule(block);
+    if (region_contains(granule) && region_kind(granule) == KIND_TAGGED &&
+        LIKELY(tag_push(block, granule))) {
+        return;
+    }
+    free_other(block);
 }
 
 void free_uncached(void *block) {
@@ -109,7 +126,11 @@ NOINLINE void free_checked(void *block, size_t align_bytes, size_t size_bytes) {
         guard_free_sized(block, size_bytes);
         return;
     }
-    if (!misuse_is_block(block)) {
+    // The same as fast_free_sized for a block with an account.
+    bool is_tagged = region_contains(granule) && region_kind(granule) == KIND_TAGGED;
+    if ((is_tagged && size_bytes <= SIZECLASS_SLAB_MAX &&
+         sizeclass_of(size_bytes) + SIZECLASS_TWIN == twin_kind(granule)) ||
+        !misuse_is_block(block)) {
         free_slow(block);
         return;
     }

@@ -16,8 +16,11 @@
 #include "page/pageheap.h"
 #include "page/region.h"
 #include "slab/slab.h"
+#include "tag/tag.h"
+#include "tag/tagread.h"
 
 #include <pthread.h>
+#include <string.h>
 
 enum { LIFE_THP_NEVER = 1, LIFE_THP_ALWAYS = 2 };
 
@@ -28,6 +31,13 @@ static void life_set_guard(uint64_t every) {
     guard_init(is_all ? GUARD_ALL : every > 0 ? GUARD_SAMPLE : GUARD_NONE, every);
     if (is_all) {
         registry_set_counting(true);  // every call takes the slow path
+    }
+}
+
+// Every thread begins in a scope of the tag that the option names.
+static void life_begin_tag(void) {
+    if (strcmp(options_state.tag, "off") != 0) {
+        registry_set_first_scope(tag_create(options_state.tag, 0, NULL));
     }
 }
 
@@ -44,6 +54,7 @@ void life_setup(void) {
     if (region_init(&options)) {
         stats_open();
         life_set_guard(options_guard_every());
+        life_begin_tag();
     }
 }
 
@@ -56,6 +67,8 @@ static void life_in_child(void) {
     registry_repair(__atomic_load_n(&life_had_threads, __ATOMIC_RELAXED));
     heap_repair();
     guard_repair();
+    tag_repair();
+    tagread_repair();
 }
 
 __attribute__((constructor)) static void life_begin(void) {
@@ -71,6 +84,7 @@ __attribute__((constructor)) static void life_begin(void) {
 // back to the system one range at a time when all of it is about to go.
 __attribute__((destructor)) static void life_end(void) {
     stats_close();
+    tagread_close(options_state.leaks, options_state.leaks_quiet);
     pageheap_set_policy(PAGEHEAP_NEVER, SIZE_MAX);
     registry_finish();
     guard_finish();

@@ -9,6 +9,7 @@
 #include "page/region.h"
 #include "slab/large.h"
 #include "slab/sizeclass.h"
+#include "slab/twin.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -25,7 +26,8 @@ static struct misuse_finding misuse_in_slab(unsigned kind, const void *address,
     }
     const char *block = (const char *)address - place.offset_bytes;
     size_t size = sizeclass_table[kind].size_bytes;
-    bool is_free = slab_is_free(kind, block) || (cache != NULL && cache_holds(cache, kind, block));
+    unsigned stack = sizeclass_is_twin(kind) ? kind - SIZECLASS_TWIN : kind;
+    bool is_free = slab_is_free(kind, block) || (cache != NULL && cache_holds(cache, stack, block));
     enum misuse_kind found = place.offset_bytes != 0 ? MISUSE_INSIDE
                              : is_free               ? MISUSE_FREE
                                                      : MISUSE_NONE;
@@ -60,6 +62,10 @@ static struct misuse_finding misuse_in_span(const void *address) {
                                    large_usable_bytes(block)};
 }
 
+static const struct cache *misuse_tagged(const struct cache *cache) {
+    return cache != NULL && cache->ledger != NULL ? &cache->ledger->cache : NULL;
+}
+
 // Looks into the stacks of `cache`, too, unless it is NULL.
 static struct misuse_finding misuse_find(const void *address, const struct cache *cache) {
     size_t granule = region_granule(address);
@@ -70,6 +76,9 @@ static struct misuse_finding misuse_find(const void *address, const struct cache
         }
         if (kind == KIND_HEAP) {
             return misuse_in_heap(address);
+        }
+        if (kind == KIND_TAGGED) {
+            return misuse_in_slab(twin_kind(granule), address, misuse_tagged(cache));
         }
         struct misuse_finding finding = {MISUSE_UNKNOWN, NULL, 0};
         if (kind != KIND_NONE) {
@@ -179,7 +188,9 @@ void misuse_size(const char *function, const void *block, size_t size_bytes, siz
 
 void misuse_slab(void *block, enum slab_fault fault) {
     if (fault == SLAB_DOUBLE_FREE) {
-        unsigned kind = region_kind(region_granule(block));
+        size_t granule = region_granule(block);
+        unsigned kind = region_kind(granule);
+        kind = kind == KIND_TAGGED ? twin_kind(granule) : kind;
         size_t size =
             kind == KIND_HEAP ? heapslab_find(block).size_bytes : sizeclass_table[kind].size_bytes;
         misuse_act("free", block, &(struct misuse_finding){MISUSE_FREE, block, size});

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <string.h>
 
-enum options_kind { OPTIONS_BYTES, OPTIONS_TIME, OPTIONS_CHOICE, OPTIONS_TEXT };
+enum options_kind { OPTIONS_BYTES, OPTIONS_TIME, OPTIONS_CHOICE, OPTIONS_TEXT, OPTIONS_NAMES };
 
 enum {
     OPTIONS_NAME_BYTES = 32,
@@ -49,6 +49,10 @@ static struct fmt options_wrong = {.text = options_complaints,
 
 // Programs may define it; this one stands in for it.
 extern const char *allot_defaults __attribute__((weak));
+
+static char *options_text(const struct options_row *row) {
+    return (char *)&options_state + row->offset;
+}
 
 static uint64_t *options_number(const struct options_row *row) {
     return (uint64_t *)(void *)((char *)&options_state + row->offset);
@@ -147,15 +151,12 @@ uint64_t options_guard_every(void) {
     return every;
 }
 
-static char *options_text(const struct options_row *row) {
-    return (char *)&options_state + row->offset;
-}
-
 static bool options_parse_text(const struct options_row *row, const char *text, size_t length) {
     bool is_guard = row->offset == offsetof(struct options, guard);
     uint64_t every;
-    bool is_known =
-        is_guard ? options_parse_guard(text, length, &every) : options_is_stats(text, length);
+    bool is_known = row->kind == OPTIONS_NAMES ? length > 0
+                    : is_guard                 ? options_parse_guard(text, length, &every)
+                                               : options_is_stats(text, length);
     if (!is_known || length >= OPTIONS_TEXT_BYTES) {
         return false;
     }
@@ -180,7 +181,8 @@ static bool options_assign(const struct options_row *row, const char *text, size
         }
         break;
     case OPTIONS_CHOICE: is_right = options_parse_choice(text, length, row->values, &value); break;
-    case OPTIONS_TEXT: return options_parse_text(row, text, length);
+    case OPTIONS_TEXT:
+    case OPTIONS_NAMES: return options_parse_text(row, text, length);
     }
     if (!is_right || !options_is_in_range(row, value)) {
         return false;
@@ -190,7 +192,7 @@ static bool options_assign(const struct options_row *row, const char *text, size
 }
 
 static void options_print(const struct options_row *row, struct fmt *fmt) {
-    uint64_t value = row->kind == OPTIONS_TEXT ? 0 : *options_number(row);
+    uint64_t value = row->kind >= OPTIONS_TEXT ? 0 : *options_number(row);
     unsigned unit = 3;
     const char *at = row->values;
     switch (row->kind) {
@@ -212,7 +214,8 @@ static void options_print(const struct options_row *row, struct fmt *fmt) {
         }
         fmt_span(fmt, at, fmt_length_until(at, ' '));
         break;
-    case OPTIONS_TEXT: fmt_text(fmt, options_text(row)); break;
+    case OPTIONS_TEXT:
+    case OPTIONS_NAMES: fmt_text(fmt, options_text(row)); break;
     }
 }
 

@@ -18,7 +18,8 @@ enum { OPTIONS_TEXT_BYTES = 256 };
 struct options {
     uint64_t purge_delay, dirty_limit, thread_cache, total_cache, reserve;
     uint64_t thp, hugetlb, background, misuse, verbose;
-    char stats[OPTIONS_TEXT_BYTES], guard[OPTIONS_TEXT_BYTES];
+    char stats[OPTIONS_TEXT_BYTES], guard[OPTIONS_TEXT_BYTES], leaks[OPTIONS_TEXT_BYTES];
+    char tag[OPTIONS_TEXT_BYTES], leaks_quiet[OPTIONS_TEXT_BYTES];
 };
 extern struct options options_state;
 

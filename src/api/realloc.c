@@ -10,6 +10,7 @@
 #include "page/region.h"
 #include "slab/large.h"
 #include "slab/sizeclass.h"
+#include "tag/tag.h"
 
 #include <errno.h>
 #include <string.h>
@@ -39,6 +40,10 @@ static enum realloc_source realloc_look(const void *block, unsigned *kind) {
     if (*kind == KIND_PEN) {
         return REALLOC_GUARDED;
     }
+    if (*kind == KIND_TAGGED) {
+        *kind = twin_kind(granule) - SIZECLASS_TWIN;
+        return tag_find(block) != 0 ? REALLOC_CLASS : REALLOC_BAD;
+    }
     if (*kind == KIND_HEAP) {
         struct heapslab_place place = heapslab_find(block);
         return place.block == block && !place.is_free ? REALLOC_HEAP : REALLOC_BAD;
@@ -62,7 +67,14 @@ static void realloc_account(size_t before_bytes, size_t after_bytes) {
 
 static bool realloc_resize(void *block, size_t size_bytes) {
     size_t before = large_usable_bytes(block);
+    size_t after = large_good_size(size_bytes);
+    if (!tag_resize(tag_find(block), before, after)) {
+        return false;
+    }
     bool is_done = large_resize(block, size_bytes);
+    if (!is_done) {
+        tag_resize(tag_find(block), after, before);
+    }
     realloc_account(before, large_usable_bytes(block));
     return is_done;
 }
@@ -72,8 +84,19 @@ static bool realloc_span(void *block, unsigned kind, size_t size_bytes) {
     return sizeclass_is_span(kind) && realloc_resize(block, size_bytes);
 }
 
+// The copy has the account of the block, whatever the scope.
 static void *realloc_copy(void *block, size_t usable_bytes, size_t size_bytes) {
+    uint32_t scope = cache_scope;
+    uint32_t account = tag_find(block);
+    if (account != scope) {
+        registry_set_scope(account);
+    }
+    tag_lend(account, (int64_t)usable_bytes);  // the new block counts instead of the old one
     void *fresh = allot_malloc(size_bytes);
+    tag_lend(account, -(int64_t)usable_bytes);
+    if (account != scope) {
+        registry_set_scope(scope);
+    }
     if (fresh == NULL) {
         return NULL;
     }
@@ -91,8 +114,14 @@ static void *realloc_large(void *block, size_t size_bytes) {
         return block;
     }
     if (size_bytes > usable) {
+        uint32_t account = tag_find(block);
+        size_t after = large_good_size(size_bytes);
+        if (!tag_resize(account, usable, after)) {
+            return NULL;
+        }
         struct cache *cache = life_cache();
         void *moved = large_move(block, cache != NULL ? cache->shard : 0, size_bytes);
+        tag_resize(account, after, moved != NULL ? after : usable);
         if (moved != NULL) {
             realloc_account(usable, large_usable_bytes(moved));
             return moved;

@@ -45,6 +45,9 @@ static ALWAYS_INLINE void compiler_slot_down(void ***top) {
 static ALWAYS_INLINE void compiler_count_up(uint64_t *counter) {
     __asm__("incq %0" : "+m"(*counter) : : "cc");
 }
+static ALWAYS_INLINE void compiler_count_by(uint64_t *counter, uint64_t by) {
+    __asm__("addq %1, %0" : "+m"(*counter) : "er"(by) : "cc");
+}
 #else
 #define COMPILER_ASIDE(first, second) ((void)0)
 static ALWAYS_INLINE void compiler_slot_up(void ***top) {
@@ -55,6 +58,9 @@ static ALWAYS_INLINE void compiler_slot_down(void ***top) {
 }
 static ALWAYS_INLINE void compiler_count_up(uint64_t *counter) {
     __atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
+}
+static ALWAYS_INLINE void compiler_count_by(uint64_t *counter, uint64_t by) {
+    __atomic_store_n(counter, *counter + by, __ATOMIC_RELAXED);
 }
 #endif
 

@@ -36,6 +36,9 @@ struct cache cache_none = {
     .end = {[0 ... SIZECLASS_END - 1] = cache_no_block},
 };
 THREAD_LOCAL struct cache *cache_self = &cache_none;
+struct cache_ledger cache_no_ledger;
+THREAD_LOCAL struct cache_ledger *cache_tagged = &cache_no_ledger;
+THREAD_LOCAL uint32_t cache_scope;
 struct cache_policy cache_policy = {.thread_bytes = MIB};
 
 static void cache_count(_Atomic(uint64_t) *counter, uint64_t by) {
@@ -77,7 +80,8 @@ static void **cache_take_stack(struct cache *cache, unsigned slots_log2) {
     size_t bytes = sizeof(void *) << slots_log2;
     if ((size_t)(cache->bump_end - cache->bump) < bytes) {
         size_t more = bytes > CACHE_CHUNK_BYTES ? bytes : CACHE_CHUNK_BYTES;
-        char *memory = region_take_meta(more);
+        more = cache->twin != 0 ? CACHE_TWIN_CHUNK_BYTES : more;
+        char *memory = region_take_meta(cache->twin != 0 ? more + CACHE_PLACE_BYTES : more);
         if (memory == NULL) {
             return NULL;
         }
@@ -87,6 +91,15 @@ static void **cache_take_stack(struct cache *cache, unsigned slots_log2) {
     stack = (void **)cache->bump;
     cache->bump += bytes;
     return stack;
+}
+
+_Static_assert(CACHE_SLOTS_MAX * sizeof(void *) <= CACHE_TWIN_CHUNK_BYTES, "a stack fits");
+
+static void cache_shift(const struct cache *cache, void **to, void **from, size_t count) {
+    memmove(to, from, count * sizeof *to);
+    if (cache->twin != 0) {
+        memmove(cache_place(to), cache_place(from), count * sizeof *to);
+    }
 }
 
 static void cache_give_stack(struct cache *cache, void **stack, unsigned slots_log2) {
@@ -122,7 +135,7 @@ static bool cache_resize_stack(struct cache *cache, unsigned kind, unsigned limi
     stack[0] = NULL;
     if (old != NULL) {
         count = (size_t)(cache->top[kind] - old);
-        memcpy(stack + 1, old + 1, count * sizeof *stack);
+        cache_shift(cache, stack + 1, old + 1, count);
     }
     cache_set_top(cache, kind, stack + count);
     if (old != NULL) {
@@ -193,7 +206,8 @@ void cache_settle(struct cache *cache) {
 
 static void cache_give(struct cache *cache, unsigned kind, void *const *blocks, unsigned count) {
     if (sizeclass_is_slab(kind)) {
-        cache_count(&cache->remote_blocks, slab_give(kind, blocks, count, cache->number));
+        unsigned remote = slab_give(kind + cache->twin, blocks, count, cache->number);
+        cache_count(&cache->remote_blocks, remote);
         return;
     }
     for (unsigned i = 0; i < count; i++) {
@@ -211,7 +225,7 @@ static void cache_flush(struct cache *cache, unsigned kind, unsigned count) {
     }
     cache_settle_bin(cache, kind);
     memcpy(blocks, bottom + 1, count * sizeof *blocks);
-    memmove(bottom + 1, bottom + 1 + count, (have - count) * sizeof *blocks);
+    cache_shift(cache, bottom + 1, bottom + 1 + count, have - count);
     cache_set_top(cache, kind, cache->top[kind] - count);
     CACHE_BIN(cache, kind).settled = (uint8_t)(have - count);
     cache_give(cache, kind, blocks, count);
@@ -229,7 +243,7 @@ static void cache_close(struct cache *cache, unsigned kind) {
         cache_give_stack(cache, bottom, bin->slots_log2);
     }
     if (sizeclass_is_slab(kind)) {
-        slab_leave(kind, &bin->lease);
+        slab_leave(kind + cache->twin, &bin->lease);
     }
     bin->want = bin->flush_count = 0;
     bin->has_flushed = bin->was_taken = bin->was_given = false;
@@ -353,7 +367,7 @@ void *cache_take_uncached(unsigned kind, bool *is_zero) {
 }
 
 void cache_give_uncached(unsigned kind, void *block) {
-    if (sizeclass_is_slab(kind)) {
+    if (!sizeclass_is_span(kind)) {
         slab_give(kind, &block, 1, 0);
     } else if (large_is_block(block)) {
         large_give(block);
@@ -371,7 +385,7 @@ void *cache_take_past(struct cache *cache, unsigned kind, bool *is_zero) {
     if (sizeclass_is_span(kind)) {
         block[0] = large_take(kind, cache->shard, size, 1, is_zero);
     } else {
-        slab_take_common(kind, cache->shard, cache->number, block + 1, 1);
+        slab_take_common(kind + cache->twin, cache->shard, cache->number, block + 1, 1);
     }
     cache_account(cache, block[0] != NULL ? size : 0, 0);
     return block[0];
@@ -401,8 +415,9 @@ void *cache_refill(struct cache *cache, unsigned kind, bool *is_zero) {
     void **end = bottom + 1 + want;
     bool is_growing = want < CACHE_COMMON_BELOW && want < sizeclass_table[kind].slots_max / 2u;
     bool is_common = is_growing && bin->lease.slab == 0;
-    unsigned count = is_common ? slab_take_common(kind, cache->shard, cache->number, end, want)
-                               : slab_take(kind, cache->shard, &bin->lease, end, want);
+    unsigned from = kind + cache->twin;
+    unsigned count = is_common ? slab_take_common(from, cache->shard, cache->number, end, want)
+                               : slab_take(from, cache->shard, &bin->lease, end, want);
     if (count < want) {
         memmove(bottom + 1, end - count, count * sizeof *bottom);
     }
@@ -446,7 +461,8 @@ bool cache_holds(const struct cache *cache, unsigned kind, const void *block) {
 
 static bool cache_can_trust(unsigned kind, const void *block) {
     size_t granule = region_granule(block);
-    if (!region_contains(granule) || region_kind(granule) != kind) {
+    unsigned page_kind = sizeclass_is_twin(kind) ? KIND_TAGGED : kind;
+    if (!region_contains(granule) || region_kind(granule) != page_kind) {
         return false;
     }
     if (sizeclass_is_span(kind)) {
@@ -472,8 +488,8 @@ void cache_salvage(struct cache *cache) {
         unsigned count = cache_count_trusted(cache, k);
         void **blocks = count > 0 ? cache_bottom(cache, k) + 1 : NULL;
         for (unsigned i = 0; i < count; i++) {
-            if (cache_can_trust(k, blocks[i])) {
-                cache_give_uncached(k, blocks[i]);
+            if (cache_can_trust(k + cache->twin, blocks[i])) {
+                cache_give_uncached(k + cache->twin, blocks[i]);
             }
         }
     }

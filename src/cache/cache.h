@@ -69,6 +69,7 @@ struct cache {
     uint8_t direct[SIZECLASS_DIRECT_MAX + 1];  // size to class: a copy beside the stacks
     bool is_counting;                          // every call takes the slow path
     bool is_bypassed;                          // likewise, and past the stacks
+    uint8_t twin;                              // its slabs are those of class + twin
     uint16_t number;                           // of the thread, from 1
     uint16_t shard;
     uint32_t slow_count;  // since the last scavenge
@@ -76,6 +77,7 @@ struct cache {
     size_t held_bytes;
     char *bump, *bump_end;                   // memory for stacks
     void **spare[CACHE_STACK_LOG2_MAX + 1];  // stacks out of use, by log2 of their slots
+    struct cache_ledger *ledger;             // the thread's blocks with accounts, or NULL
     struct cache *next;                      // [registry]
     struct cache *next_parked;               // [registry]
     uintptr_t thread;                        // [registry]
@@ -89,12 +91,32 @@ struct cache {
 
 #define CACHE_BIN(cache, kind) ((cache)->bins[(kind)-SIZECLASS_FIRST])
 
+// A thread's blocks with accounts, and what it took and gave for each account.
+struct cache_ledger {
+    struct tag_row *rows;  // layer 6: only their address is kept here
+    uint32_t row_count;
+    struct cache_ledger *next;
+    struct cache cache;
+};
+extern struct cache_ledger cache_no_ledger;  // of threads without one
+
+// Beside each slot of a ledger's stack, at this distance, stands where the account of
+// the block is to be written. No multiple of a page: loads would wait for stores.
+enum { CACHE_TWIN_CHUNK_BYTES = 4096, CACHE_PLACE_BYTES = CACHE_TWIN_CHUNK_BYTES + 128 };
+static ALWAYS_INLINE _Atomic(uint16_t) **cache_place(void **slot) {
+    return (_Atomic(uint16_t) **)(void *)((char *)slot + CACHE_PLACE_BYTES);
+}
+
 // Reserved in memory for records, the rest of it holds the first stacks.
 #define CACHE_RECORD_BYTES ((size_t)4096)
-_Static_assert(sizeof(struct cache) + 192 <= CACHE_RECORD_BYTES, "a cache starts on one page");
+_Static_assert(sizeof(struct cache) + 160 <= CACHE_RECORD_BYTES, "a cache starts on one page");
 
 extern struct cache cache_none;
-extern THREAD_LOCAL struct cache *cache_self;  // what the fast paths use
+extern THREAD_LOCAL struct cache *cache_self;           // what the fast paths use
+extern THREAD_LOCAL struct cache_ledger *cache_tagged;  // what those of blocks with accounts use
+// The account of what the thread allocates, or 0. If there is one, cache_self is
+// cache_none: a malloc that knows nothing of accounts takes the slow path.
+extern THREAD_LOCAL uint32_t cache_scope;
 
 struct cache_policy {
     _Atomic(size_t) thread_bytes;     // most that one thread may keep

@@ -143,13 +143,9 @@ static void heap_set_base(struct allot_heap *heap, int64_t base) {
 
 // A charged heap counts in its budget, where the limit is.
 static void heap_apply_limit(struct allot_heap *heap) {
-    int64_t limit = HEAP_NO_LIMIT;
-    if (heap->limit_bytes > 0 && heap->limit_bytes < (size_t)HEAP_NO_LIMIT / 2) {
-        size_t grace = heap->has_grace ? heap->grace_bytes : 0;
-        limit = (int64_t)(heap->limit_bytes + (grace < SIZE_MAX / 4 ? grace : SIZE_MAX / 4));
-    }
+    int64_t limit = budget_limit_of(heap->limit_bytes, heap->has_grace ? heap->grace_bytes : 0);
     if (heap->is_charged) {
-        budget_set_limit(heap, limit);
+        budget_set_limit(&heap->budget, limit);
     } else {
         heap_set_base(heap, limit);
     }
@@ -194,9 +190,9 @@ static bool heap_charge(struct allot_heap *heap, int64_t bytes) {
         heap_set_noted(heap, heap->room);
     }
     if (heap->is_charged && bytes < 0) {
-        budget_shrink(heap, -bytes);
+        budget_shrink(&heap->budget, -bytes);
     } else if (heap->is_charged && fits) {
-        fits = budget_grow(heap, bytes);
+        fits = budget_grow(&heap->budget, bytes);
     }
     if (!fits) {
         compiler_count_up(&heap->refused_calls);
@@ -546,7 +542,8 @@ static void heap_unlink(struct allot_heap *heap) {
 
 // The parent is the caller's, or shared.
 static int heap_join(struct allot_heap *heap, struct allot_heap *parent) {
-    budget_init(heap, parent);
+    heap->parent = parent;
+    budget_init(&heap->budget, parent != NULL ? &parent->budget : NULL);
     if (parent == NULL) {
         return 0;
     }
@@ -554,7 +551,7 @@ static int heap_join(struct allot_heap *heap, struct allot_heap *parent) {
     if (error != 0) {
         return error;
     }
-    if (budget_has_limit(parent)) {
+    if (heap_has_limit(parent)) {
         heap_start_charging(parent);
         heap_start_charging(heap);
     }
@@ -643,9 +640,10 @@ int heap_destroy(struct allot_heap *heap) {
     } else {
         heapslab_drop(heap);
     }
-    struct allot_heap *parent = heap->budget.parent;
+    struct allot_heap *parent = heap->parent;
     if (heap->is_charged) {
-        budget_shrink(heap, atomic_load_explicit(&heap->budget.used_bytes, memory_order_relaxed));
+        budget_shrink(&heap->budget,
+                      atomic_load_explicit(&heap->budget.used_bytes, memory_order_relaxed));
     }
     if (parent != NULL) {
         atomic_fetch_sub_explicit(&parent->child_count, 1, memory_order_release);
@@ -682,7 +680,7 @@ static uint64_t heap_read_peak(const struct allot_heap *heap, uint64_t live_byte
 
 static bool heap_descends_from(const struct allot_heap *heap, const struct allot_heap *ancestor) {
     while (heap != NULL && heap != ancestor) {
-        heap = heap->budget.parent;
+        heap = heap->parent;
     }
     return heap != NULL;
 }

@@ -525,7 +525,7 @@ static void heapslab_leave_remote(struct allot_heap *heap, size_t bytes) {
     if (bytes > 0) {
         atomic_fetch_add_explicit(&heap->remote_blocks, 1, memory_order_relaxed);
         if (heap->is_charged) {
-            budget_shrink(heap, (int64_t)bytes);
+            budget_shrink(&heap->budget, (int64_t)bytes);
         }
     }
     atomic_fetch_add_explicit(&heap->remote, ((uint64_t)bytes << HEAP_REMOTE_SHIFT) - 1,

@@ -33,6 +33,7 @@
 
 #include "allot.h"
 #include "base/compiler.h"
+#include "heap/budget.h"
 #include "os/lock.h"
 #include "page/region.h"
 #include "slab/sizeclass.h"
@@ -55,7 +56,7 @@ enum {
     HEAP_REMOTE_SHIFT = 16,
 };
 #define HEAP_PAGE_BYTES ((size_t)4096)
-#define HEAP_NO_LIMIT ((int64_t)1 << 62)
+#define HEAP_NO_LIMIT BUDGET_NO_LIMIT
 #define HEAP_BLOCK_MAX ((size_t)1 << 60)  // so that sums of bytes do not overflow
 _Static_assert(HEAP_KINDS <= HEAP_UNIT_FREE, "a unit holds a class and a mark");
 _Static_assert(sizeof((struct allot_heap_stats *)0)->name == HEAP_NAME_BYTES, "names are as long");
@@ -71,15 +72,6 @@ struct heap_bin {
     uint16_t word;     // of `slab`: where to look next
     uint8_t slots_log2;
     bool has_stack;
-};
-
-// Live bytes of a heap and its descendants, in a tree where limits add up.
-struct heap_budget {
-    struct allot_heap *parent;
-    struct allot_heap *root;
-    struct lock lock;             // of the root: growth anywhere in the tree
-    _Atomic(int64_t) used_bytes;  // may shrink at any time
-    int64_t limit_bytes;          // with grace; HEAP_NO_LIMIT          [root's lock]
 };
 
 struct allot_heap {
@@ -112,7 +104,8 @@ struct allot_heap {
     size_t limit_bytes, grace_bytes, soft_bytes;
     allot_heap_report report;
     void *context;
-    struct heap_budget budget;
+    struct allot_heap *parent;
+    struct budget budget;
     _Atomic(uint32_t) child_count;
     uint32_t all;                                   // spans, by all_next
     uint32_t reserve, reserve_count, reserve_from;  // granules; none below `from` is free
@@ -135,5 +128,13 @@ struct allot_heap {
 _Static_assert(sizeof(struct allot_heap) + 256 <= HEAP_PAGE_BYTES, "a heap starts on one page");
 
 extern struct heap_stacks heap_no_stacks;
+
+// Whether the heap or one of its ancestors has a limit.
+static inline bool heap_has_limit(const struct allot_heap *heap) {
+    while (heap != NULL && heap->limit_bytes == 0) {
+        heap = heap->parent;
+    }
+    return heap != NULL;
+}
 
 #endif

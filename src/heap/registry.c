@@ -35,6 +35,7 @@ static struct {
     uint32_t thread_count;
     uint32_t parked_count;
     uint32_t next_shard;
+    uint32_t first_scope;
     size_t thread_bytes, total_bytes;
     struct cache *caches;         // all records ever made; only grows
     struct cache *parked, *idle;  // by next_parked: with blocks; empty
@@ -79,6 +80,14 @@ void registry_set_limits(size_t thread_bytes, size_t total_bytes) {
 
 void registry_set_counting(bool is_counting) {
     registry_state.is_counting = is_counting;
+}
+
+// With its blocks that have accounts.
+static void registry_empty(struct cache *cache) {
+    cache_empty(cache);
+    if (cache->ledger != NULL) {
+        cache_empty(&cache->ledger->cache);
+    }
 }
 
 // ---- Start
@@ -147,6 +156,12 @@ static struct cache *registry_find_early(void) {
     return is_first && cache->thread == registry_thread() ? cache : NULL;
 }
 
+// The fast paths use the cache unless each call has to be looked at.
+static ALWAYS_INLINE void registry_select(struct cache *cache) {
+    bool is_slow = cache->is_counting || cache->is_bypassed || cache_scope != 0;
+    cache_self = is_slow ? &cache_none : cache;
+}
+
 static struct cache *registry_start(void) {
     if (registry_round == REGISTRY_OVER) {
         return NULL;
@@ -178,9 +193,9 @@ static struct cache *registry_start(void) {
     registry_own = cache;
     uint64_t turn = atomic_load_explicit(&cache->turn, memory_order_relaxed);
     registry_id = (uintptr_t)cache | turn << REGISTRY_ADDRESS_BITS;
-    if (!cache->is_counting) {
-        cache_self = cache;
-    }
+    cache_tagged = cache->ledger != NULL ? cache->ledger : &cache_no_ledger;
+    cache_scope = cache_scope != 0 ? cache_scope : registry_state.first_scope;
+    registry_select(cache);
     if (registry_state.has_key) {
         pthread_setspecific(registry_state.key, cache);
     }
@@ -215,10 +230,24 @@ bool registry_is_alive(uint64_t thread_id) {
 void registry_bypass(bool is_bypassed) {
     struct cache *cache = registry_own;
     if (cache != NULL && cache->is_bypassed != is_bypassed) {
-        cache_empty(cache);
+        registry_empty(cache);
         cache->is_bypassed = is_bypassed;
-        cache_self = is_bypassed || cache->is_counting ? &cache_none : cache;
+        registry_select(cache);
     }
+}
+
+uint32_t registry_set_scope(uint32_t account) {
+    struct cache *cache = LIKELY(registry_own != NULL) ? registry_own : registry_cache();
+    uint32_t before = cache_scope;
+    cache_scope = account;
+    if (LIKELY(cache != NULL)) {
+        registry_select(cache);
+    }
+    return before;
+}
+
+void registry_set_first_scope(uint32_t account) {
+    registry_state.first_scope = account;
 }
 
 // ---- Exit
@@ -236,10 +265,14 @@ static void registry_thread_exit(void *context) {
     registry_own = NULL;
     registry_id = REGISTRY_NO_ID;
     cache_self = &cache_none;
+    cache_tagged = &cache_no_ledger;
     atomic_fetch_add_explicit(&cache->turn, 1, memory_order_release);
     cache_settle(cache);  // for the next owner
     struct cache_stats cached = {0};
     cache_add_stats(cache, &cached);
+    if (cache->ledger != NULL) {
+        cache_add_stats(&cache->ledger->cache, &cached);
+    }
     lock_take(&registry_state.lock);
     bool is_parked =
         registry_state.parked_count < REGISTRY_PARKED_MAX && cached.bytes <= REGISTRY_PARKED_BYTES;
@@ -252,7 +285,7 @@ static void registry_thread_exit(void *context) {
     registry_state.thread_count--;
     lock_give(&registry_state.lock);
     if (!is_parked) {
-        cache_empty(cache);
+        registry_empty(cache);
         lock_take(&registry_state.lock);
         cache->next_parked = registry_state.idle;
         registry_state.idle = cache;
@@ -262,7 +295,7 @@ static void registry_thread_exit(void *context) {
 
 void registry_finish(void) {
     if (registry_own != NULL) {
-        cache_empty(registry_own);
+        registry_empty(registry_own);
     }
 }
 
@@ -273,7 +306,7 @@ void registry_purge(void) {
     struct cache *own = registry_own;
     if (own != NULL) {
         own->purge_seen = atomic_load_explicit(&cache_policy.purge_request, memory_order_relaxed);
-        cache_empty(own);
+        registry_empty(own);
     }
     lock_take(&registry_state.lock);
     struct cache *parked = registry_state.parked;
@@ -282,7 +315,7 @@ void registry_purge(void) {
     lock_give(&registry_state.lock);
     while (parked != NULL) {
         struct cache *cache = registry_pop(&parked);
-        cache_empty(cache);
+        registry_empty(cache);
         lock_take(&registry_state.lock);
         cache->next_parked = registry_state.idle;
         registry_state.idle = cache;
@@ -294,17 +327,25 @@ static uint64_t registry_load(const _Atomic(uint64_t) *counter) {
     return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
+static void registry_add_stats(const struct cache *cache, struct registry_stats *stats) {
+    cache_add_stats(cache, &stats->cached);
+    stats->malloc_calls += registry_load(&cache->malloc_calls);
+    stats->free_calls += registry_load(&cache->free_calls);
+    stats->large_calls += registry_load(&cache->large_calls);
+    stats->refill_calls += registry_load(&cache->refill_calls);
+    stats->flush_calls += registry_load(&cache->flush_calls);
+    stats->remote_blocks += registry_load(&cache->remote_blocks);
+}
+
 void registry_read_stats(struct registry_stats *stats) {
     *stats = (struct registry_stats){0};
     lock_take(&registry_state.lock);
     for (const struct cache *cache = registry_state.caches; cache != NULL; cache = cache->next) {
-        cache_add_stats(cache, &stats->cached);
-        stats->malloc_calls += registry_load(&cache->malloc_calls);
-        stats->free_calls += registry_load(&cache->free_calls);
-        stats->large_calls += registry_load(&cache->large_calls);
-        stats->refill_calls += registry_load(&cache->refill_calls);
-        stats->flush_calls += registry_load(&cache->flush_calls);
-        stats->remote_blocks += registry_load(&cache->remote_blocks);
+        registry_add_stats(cache, stats);
+        const struct cache_ledger *ledger = __atomic_load_n(&cache->ledger, __ATOMIC_ACQUIRE);
+        if (ledger != NULL) {
+            registry_add_stats(&ledger->cache, stats);
+        }
     }
     stats->thread_count = registry_state.thread_count;
     lock_give(&registry_state.lock);
@@ -335,7 +376,19 @@ void registry_repair(bool had_threads) {
 
 static bool registry_has_leased(unsigned kind, uint32_t slab) {
     const struct cache *survivor = registry_state.survivor;
+    if (survivor != NULL && sizeclass_is_twin(kind)) {
+        survivor = survivor->ledger != NULL ? &survivor->ledger->cache : NULL;
+        kind -= SIZECLASS_TWIN;
+    }
     return survivor != NULL && CACHE_BIN(survivor, kind).lease.slab == slab;
+}
+
+static void registry_renew(struct cache *cache, uint16_t number, uint8_t twin) {
+    cache_salvage(cache);
+    memset(cache, 0, sizeof *cache);
+    cache_init(cache, number, 0);
+    cache->twin = twin;
+    cache->bump = twin != 0 ? cache->bump_end : cache->bump;
 }
 
 // The lock is held. Every record but that of the thread that forked becomes an
@@ -347,9 +400,12 @@ static void registry_salvage(void) {
         registry_state.lost = next;  // another thread may fork just now
         if (cache != registry_state.survivor) {
             uint16_t turn = atomic_load_explicit(&cache->turn, memory_order_relaxed);
-            cache_salvage(cache);
-            memset(cache, 0, sizeof *cache);
-            cache_init(cache, ++registry_state.last_number, 0);
+            struct cache_ledger *ledger = cache->ledger;
+            registry_renew(cache, ++registry_state.last_number, 0);
+            if (ledger != NULL) {
+                registry_renew(&ledger->cache, registry_state.last_number, SIZECLASS_TWIN);
+                cache->ledger = ledger;
+            }
             atomic_store_explicit(&cache->turn, turn + 1, memory_order_relaxed);
             cache->next_parked = registry_state.idle;
             registry_state.idle = cache;

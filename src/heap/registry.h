@@ -43,6 +43,11 @@ bool registry_is_alive(uint64_t thread_id);
 // one.
 void registry_bypass(bool is_bypassed);
 
+// Sets the account that plain calls of the thread are charged to, 0 for none, and
+// returns the one before. Threads that start from now on begin with the first scope.
+uint32_t registry_set_scope(uint32_t account);
+void registry_set_first_scope(uint32_t account);
+
 // Every malloc and free of threads that start from now on takes the slow path
 // and is counted.
 void registry_set_counting(bool is_counting);

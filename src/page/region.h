@@ -30,14 +30,15 @@
 #include <stdint.h>
 #include <string.h>
 
-// What a granule holds. Size classes follow KIND_PEN.
+// What a granule holds. Size classes follow KIND_TAGGED.
 enum {
     KIND_NONE = 0,    // free, or not ours
     KIND_INSIDE = 1,  // in use, not the first granule of a large block; or on its way
     KIND_LARGE = 2,   // first granule of a large block
     KIND_HEAP = 3,    // of a first-class heap: the granule's record says more
     KIND_PEN = 4,     // of guarded blocks: likewise
-    KIND_CLASS_FIRST = 5,
+    KIND_TAGGED = 5,  // of a slab of blocks with accounts: the record says its class
+    KIND_CLASS_FIRST = 6,
 };
 
 enum span_state {
@@ -70,8 +71,16 @@ struct span {
         struct {  // KIND_LARGE and classes of one block
             size_t usable_bytes;
             COMPILER_LATE(uint32_t) offset_bytes;  // of the block in its first granule
+            uint16_t account;                      // who allocated it; 0: nobody said
             COMPILER_LATE(bool) is_moved;          // its pages came from elsewhere (os_move)
         } large;
+        struct {  // KIND_TAGGED, of each granule: so that a free need not look further
+            _Atomic(uint16_t) *accounts;  // of the slab's first block; others before it
+            struct span *first;
+            uint32_t size_bytes, reciprocal;  // of the class
+            uint32_t skip_bytes;              // from the slab's start to the granule's
+            uint32_t kind;                    // the class that it is the twin of
+        } tagged;
         struct {                  // KIND_HEAP: of each granule the heap, of the first the rest
             size_t usable_bytes;  // of a large block
             COMPILER_LATE(uint32_t) queue_next;  // freed into by other threads

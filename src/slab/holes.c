@@ -14,8 +14,9 @@
 
 enum {
     HOLES_WORDS_MAX = GRANULE_BYTES / 8 / 64,
-    HOLES_TICK_SLABS = 4,  // most slabs that a tick gives back pages of
-    HOLES_YEARS = 2,       // per purge delay
+    HOLES_TICK_SLABS = 4,               // most slabs that a tick gives back pages of
+    HOLES_YEARS = 2,                    // per purge delay
+    HOLES_KINDS = SIZECLASS_SLABS * 2,  // with the twins
 };
 
 static struct {
@@ -30,6 +31,11 @@ struct holes {
     char *blocks;
     uint64_t words[HOLES_WORDS_MAX];
 };
+
+static unsigned holes_kind(unsigned i) {
+    i %= HOLES_KINDS;
+    return i < SIZECLASS_SLABS ? SIZECLASS_FIRST + i : SIZECLASS_END + i - SIZECLASS_SLABS;
+}
 
 static bool holes_is_free(const struct holes *holes, uint32_t index) {
     return (holes->words[index / 64] >> index % 64 & 1) != 0;
@@ -93,11 +99,11 @@ static size_t holes_purge_slab(unsigned kind, uint32_t slab) {
 size_t holes_purge(size_t target_bytes, uint64_t until_ns) {
     size_t purged = 0;
     unsigned lists =
-        region_purge_unit() <= GRANULE_BYTES ? SIZECLASS_SLABS * pageheap_shard_count() * 2 : 0;
+        region_purge_unit() <= GRANULE_BYTES ? HOLES_KINDS * pageheap_shard_count() * 2 : 0;
     slab_end_year();
     for (unsigned i = 0; i < lists && purged <= target_bytes && os_now_ns() < until_ns;) {
-        unsigned kind = SIZECLASS_FIRST + i / 2 % SIZECLASS_SLABS;
-        uint32_t slab = slab_take_oldest(kind, i / 2 / SIZECLASS_SLABS, 1, i % 2 != 0);
+        unsigned kind = holes_kind(i / 2);
+        uint32_t slab = slab_take_oldest(kind, i / 2 / HOLES_KINDS, 1, i % 2 != 0);
         purged += slab != 0 ? holes_purge_slab(kind, slab) : 0;
         i += slab == 0;
     }
@@ -137,15 +143,15 @@ void holes_tick(unsigned shard) {
     }
     // Each tick begins with another class.
     unsigned at = atomic_fetch_add_explicit(&holes_state.next_kind, 1, memory_order_relaxed);
-    for (unsigned i = 0; i < SIZECLASS_SLABS && slabs > 0; i++) {
-        slabs -= holes_purge_old(SIZECLASS_FIRST + (at + i) % SIZECLASS_SLABS, shard, slabs);
+    for (unsigned i = 0; i < HOLES_KINDS && slabs > 0; i++) {
+        slabs -= holes_purge_old(holes_kind(at + i), shard, slabs);
     }
 }
 
 void holes_sweep(void) {
-    unsigned lists = holes_pass_time() ? SIZECLASS_SLABS * pageheap_shard_count() : 0;
+    unsigned lists = holes_pass_time() ? HOLES_KINDS * pageheap_shard_count() : 0;
     for (unsigned i = 0; i < lists; i++) {
-        holes_purge_old(SIZECLASS_FIRST + i % SIZECLASS_SLABS, i / SIZECLASS_SLABS, UINT_MAX);
+        holes_purge_old(holes_kind(i), i / HOLES_KINDS, UINT_MAX);
     }
 }
 

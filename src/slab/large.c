@@ -48,6 +48,7 @@ static void *large_publish(unsigned kind, uint32_t first, uint32_t offset, size_
     __atomic_store_n(&span->as.large.usable_bytes, usable, __ATOMIC_RELAXED);
     span->as.large.offset_bytes = offset;
     span->as.large.is_moved = false;
+    __atomic_store_n(&span->as.large.account, 0, __ATOMIC_RELAXED);
     span->kind = (uint8_t)kind;
     atomic_store_explicit(&span->state, SPAN_LARGE, memory_order_release);
     __atomic_store_n(&region_state.kind[first], (uint8_t)kind, __ATOMIC_RELEASE);
@@ -171,6 +172,7 @@ void *large_move(void *block, unsigned shard, size_t size_bytes) {
     void *moved =
         large_publish(KIND_LARGE, to, span->as.large.offset_bytes, large_unit_round(size_bytes));
     region_span(to)->as.large.is_moved = true;
+    __atomic_store_n(&region_span(to)->as.large.account, span->as.large.account, __ATOMIC_RELAXED);
     large_give(block);
     return moved;
 }

@@ -15,7 +15,7 @@ enum {
     SIZECLASS_CACHE_BYTES = 262144,  // of one class in one thread
 };
 
-struct sizeclass sizeclass_table[SIZECLASS_END];
+struct sizeclass sizeclass_table[SIZECLASS_TWINS_END];
 uint8_t sizeclass_direct[SIZECLASS_DIRECT_MAX + 1];
 uint8_t sizeclass_stepped[(SIZECLASS_SLAB_MAX >> SIZECLASS_STEP_LOG2) + 1];
 uint8_t sizeclass_granules[SIZECLASS_SPAN_GRANULES_MAX + 1];
@@ -90,6 +90,7 @@ void sizeclass_init(void) {
     for (unsigned k = SIZECLASS_FIRST; k < SIZECLASS_SPAN_FIRST; k++) {
         size = sizeclass_next_size(size);
         sizeclass_set_slab(&sizeclass_table[k], size);
+        sizeclass_table[k + SIZECLASS_TWIN] = sizeclass_table[k];
         for (; direct <= size && direct <= SIZECLASS_DIRECT_MAX; direct++) {
             sizeclass_direct[direct] = (uint8_t)k;
         }

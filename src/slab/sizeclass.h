@@ -25,6 +25,10 @@ enum {
     SIZECLASS_SPANS = 14,  // 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32 granules
     SIZECLASS_SPAN_FIRST = SIZECLASS_FIRST + SIZECLASS_SLABS,
     SIZECLASS_END = SIZECLASS_SPAN_FIRST + SIZECLASS_SPANS,
+    // A slab class has a twin: its blocks have accounts, and the page map says
+    // KIND_TAGGED.
+    SIZECLASS_TWIN = SIZECLASS_SLABS + SIZECLASS_SPANS,  // from a class to its twin
+    SIZECLASS_TWINS_END = SIZECLASS_END + SIZECLASS_SLABS,
     // Up to here a table has an entry for each byte; the fast path reads it.
     SIZECLASS_DIRECT_MAX = 1024,
     SIZECLASS_STEP_LOG2 = 7,  // granularity of the second table
@@ -50,7 +54,7 @@ struct sizeclass {
     uint64_t last_word;  // bits of the last word
 };
 
-extern struct sizeclass sizeclass_table[SIZECLASS_END];
+extern struct sizeclass sizeclass_table[SIZECLASS_TWINS_END];
 extern uint8_t sizeclass_direct[SIZECLASS_DIRECT_MAX + 1];
 extern uint8_t sizeclass_stepped[(SIZECLASS_SLAB_MAX >> SIZECLASS_STEP_LOG2) + 1];
 extern uint8_t sizeclass_granules[SIZECLASS_SPAN_GRANULES_MAX + 1];
@@ -67,6 +71,10 @@ static ALWAYS_INLINE bool sizeclass_is_slab(unsigned kind) {
 
 static ALWAYS_INLINE bool sizeclass_is_span(unsigned kind) {
     return kind - SIZECLASS_SPAN_FIRST < SIZECLASS_SPANS;
+}
+
+static ALWAYS_INLINE bool sizeclass_is_twin(unsigned kind) {
+    return kind >= SIZECLASS_END;
 }
 
 // Granules of a span that holds a block of `size_bytes` at any colour.

@@ -8,6 +8,7 @@
 #include "page/pageheap.h"
 #include "page/region.h"
 #include "slab/sizeclass.h"
+#include "slab/twin.h"
 #include "slab/words.h"
 
 #include <string.h>
@@ -28,13 +29,14 @@ struct slab_list {
     struct slab_chain partial;
     struct slab_chain thin;  // taken from only where there is no other
     struct slab_lease common;
-} CACHE_ALIGNED;
+} __attribute__((aligned(32)));
 
 static struct {
     slab_report *report;
     uint8_t epoch;          // of forks
     _Atomic(uint8_t) year;  // of 128 that a mark tells apart
-    struct slab_list lists[PAGEHEAP_SHARDS_MAX][SIZECLASS_SPAN_FIRST];
+    // A class and its twin share a cache line.
+    struct slab_list lists[PAGEHEAP_SHARDS_MAX][SIZECLASS_SPAN_FIRST][2];
 } slab_state;
 
 // ---- Words
@@ -91,28 +93,6 @@ static bool slab_is_all_free(const struct sizeclass *class, uint32_t slab) {
     return slab_load_word_acquire(&words[class->word_count - 1]) == class->last_word;
 }
 
-static bool slab_attach_words(struct span *span, const struct sizeclass *class) {
-    if (class->word_count <= SPAN_INLINE_WORDS) {
-        __atomic_store_n(&span->words, span->as.bits, __ATOMIC_RELAXED);
-        return true;
-    }
-    uint64_t *words = words_take(class->word_count);
-    if (words == NULL) {
-        return false;  // a giver that is late may still read what stands there
-    }
-    __atomic_store_n(&span->words, (_Atomic(uint64_t) *)words, __ATOMIC_RELAXED);
-    return true;
-}
-
-static void slab_detach_words(struct span *span, const struct sizeclass *class) {
-    if (class->word_count <= SPAN_INLINE_WORDS) {
-        return;
-    }
-    _Atomic(uint64_t) *words = span->words;
-    __atomic_store_n(&span->words, span->as.bits, __ATOMIC_RELAXED);
-    words_give(words, class->word_count);
-}
-
 // ---- States
 //
 // A lessee that leaves and comes back may find that its slab was freed as a
@@ -156,7 +136,7 @@ static uint32_t slab_create(unsigned kind, unsigned shard) {
         return 0;
     }
     struct span *span = region_span(slab);
-    if (!slab_attach_words(span, class)) {
+    if (!twin_attach_words(span, kind)) {
         pageheap_give(slab);
         return 0;
     }
@@ -165,10 +145,13 @@ static uint32_t slab_create(unsigned kind, unsigned shard) {
     }
     atomic_store_explicit(&span->words[class->word_count - 1], class->last_word,
                           memory_order_relaxed);
-    span->kind = (uint8_t)kind;
+    __atomic_store_n(&span->kind, (uint8_t)kind, __ATOMIC_RELAXED);
+    if (sizeclass_is_twin(kind)) {
+        twin_describe(slab, kind);
+    }
     span->is_listed = false;
     span->generation++;
-    region_set_kind(slab, class->granule_count, kind);
+    region_set_kind(slab, class->granule_count, sizeclass_is_twin(kind) ? KIND_TAGGED : kind);
     atomic_store_explicit(&span->state, SPAN_LEASED | (uint32_t)span->generation << SPAN_STATE_BITS,
                           memory_order_release);
     return slab;
@@ -178,14 +161,19 @@ static uint32_t slab_create(unsigned kind, unsigned shard) {
 static void slab_release(unsigned kind, uint32_t slab) {
     const struct sizeclass *class = &sizeclass_table[kind];
     region_set_kind(slab, class->granule_count, KIND_INSIDE);
-    slab_detach_words(region_span(slab), class);
+    twin_detach_words(region_span(slab), kind);
     pageheap_give(slab);
 }
 
 // ---- Lists. The lock of the list is held.
 
+static struct slab_list *slab_list_at(unsigned kind, unsigned shard) {
+    bool is_twin = sizeclass_is_twin(kind);
+    return &slab_state.lists[shard][is_twin ? kind - SIZECLASS_TWIN : kind][is_twin];
+}
+
 static struct slab_list *slab_list_of(unsigned kind, uint32_t slab) {
-    return &slab_state.lists[region_owner(slab)][kind];
+    return slab_list_at(kind, region_owner(slab));
 }
 
 // The mark of a listed slab: the year in which it was listed, times two; plus one
@@ -253,13 +241,17 @@ static NOINLINE void slab_enlist(uint32_t slab, bool is_thin) {
     lock_give(&list->lock);
 }
 
+static unsigned slab_kind_at(uint32_t slab) {
+    unsigned kind = __atomic_load_n(&region_state.kind[slab], __ATOMIC_ACQUIRE);
+    return kind == KIND_TAGGED ? twin_kind(slab) : kind;
+}
+
 // The kind read between two equal states is that of their generation. While the
 // lock of its list is held, a PARTIAL slab keeps both.
 static bool slab_is_listed_as(unsigned kind, uint32_t slab) {
     const struct span *span = region_span(slab);
     uint32_t state = slab_load_state(span);
-    return slab_state_of(state) == SPAN_PARTIAL &&
-           __atomic_load_n(&region_state.kind[slab], __ATOMIC_ACQUIRE) == kind &&
+    return slab_state_of(state) == SPAN_PARTIAL && slab_kind_at(slab) == kind &&
            slab_load_state(span) == state && slab_is_on_list(span);
 }
 
@@ -314,7 +306,7 @@ static uint32_t slab_pop_locked(unsigned kind, struct slab_list *list) {
 }
 
 static uint32_t slab_pop(unsigned kind, unsigned shard) {
-    struct slab_list *list = &slab_state.lists[shard][kind];
+    struct slab_list *list = slab_list_at(kind, shard);
     if (slab_first(list) == 0) {
         return 0;
     }
@@ -369,7 +361,7 @@ void slab_end_year(void) {
 }
 
 uint32_t slab_take_oldest(unsigned kind, unsigned shard, unsigned years, bool is_thin) {
-    struct slab_list *list = &slab_state.lists[shard][kind];
+    struct slab_list *list = slab_list_at(kind, shard);
     uint8_t mark = slab_mark(is_thin);
     struct slab_chain *chain = slab_chain_of(list, mark);
     uint32_t slab = 0;
@@ -490,7 +482,7 @@ unsigned slab_take(unsigned kind, unsigned shard, struct slab_lease *lease, void
 
 unsigned slab_take_common(unsigned kind, unsigned shard, uint16_t lessee, void **end,
                           unsigned want) {
-    struct slab_list *list = &slab_state.lists[shard][kind];
+    struct slab_list *list = slab_list_at(kind, shard);
     bool lines = sizeclass_table[kind].size_bytes < CACHE_LINE_BYTES && want >= SLAB_LINE_BLOCKS;
     struct slab_taking taking = {end, want, lines};
     lock_take(&list->lock);
@@ -686,8 +678,8 @@ bool slab_is_thin(uint32_t slab) {
 void slab_each(slab_visit *visit, void *context) {
     uint32_t top = region_top();
     for (uint32_t g = 1; g < top;) {
-        unsigned kind = region_kind(g);
-        if (!sizeclass_is_slab(kind)) {
+        unsigned kind = slab_kind_at(g);
+        if (!sizeclass_is_slab(kind) && !sizeclass_is_twin(kind)) {
             g++;
             continue;
         }
@@ -718,7 +710,8 @@ void slab_read_stats(struct slab_stats *stats) {
 }
 
 static void slab_add_class(unsigned kind, uint32_t slab, void *context) {
-    struct slab_class_stats *stats = (struct slab_class_stats *)context + (kind - SIZECLASS_FIRST);
+    unsigned plain = sizeclass_is_twin(kind) ? kind - SIZECLASS_TWIN : kind;
+    struct slab_class_stats *stats = (struct slab_class_stats *)context + (plain - SIZECLASS_FIRST);
     const struct sizeclass *class = &sizeclass_table[kind];
     unsigned free = slab_count_free(class, slab);
     free = free < class->block_count ? free : class->block_count;
@@ -763,6 +756,7 @@ void slab_fault(void *block, enum slab_fault fault) {
 void slab_repair(void) {
     slab_state.epoch++;
     words_repair();
+    twin_repair();
     memset(slab_state.lists, 0, sizeof slab_state.lists);
 }
 

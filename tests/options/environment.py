@@ -77,9 +77,9 @@ class Environment(unittest.TestCase):
         self.assertEqual(options_of(result), {name: row[1] for name, row in TABLE.items()})
 
     def test_every_option_is_read(self):
-        other = {"BYTES": "3MiB", "TIME": "7ms"}
+        other = {"BYTES": "3MiB", "TIME": "7ms", "TEXT": "exit", "NAMES": "a:b"}
         for option, (kind, default, _, values) in TABLE.items():
-            if option in ("stats", "verbose"):
+            if option in ("stats", "verbose", "leaks"):
                 continue
             texts = (values.split() if kind == "CHOICE" else
                      ["all", "sample:1000", default] if option == "guard" else
@@ -102,7 +102,7 @@ class Environment(unittest.TestCase):
     def test_wrong_values_keep_the_default_and_say_so_once(self):
         wrong = {"BYTES": ["12", "", "12MB", "-1MiB", "99999999999TiB"],
                  "TIME": ["5", "", "1h", "-1ms"], "CHOICE": ["maybe", "", "ON"],
-                 "TEXT": ["nonsense", ""]}
+                 "TEXT": ["nonsense", ""], "NAMES": [""]}
         for option, (kind, default, _, values) in TABLE.items():
             for text in wrong[kind]:
                 with self.subTest(option=option, text=text):

@@ -303,11 +303,11 @@ def case_ghostscript_renders_alike():
 class Server:
     """A server with its stderr in a file; killed at the end if it has not ended itself."""
 
-    def __init__(self, command, place, ready, seconds=20):
+    def __init__(self, command, place, ready, seconds=20, **more):
         self.log = open(os.path.join(place, "stderr"), "w+", encoding="utf-8")
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=self.log,
                                         stdin=subprocess.DEVNULL, cwd=place,
-                                        env=driver.environment(True))
+                                        env=driver.environment(True, **more))
         end = time.monotonic() + seconds
         while not ready():
             demand(self.process.poll() is None, f"the server ended with {self.process.returncode}",
@@ -345,7 +345,7 @@ def answers(path):
     return ready
 
 
-def case_redis_loads_saves_in_a_child_and_shuts_down():
+def redis_saves_and_loads(**more):
     server, client = need("redis-server"), need("redis-cli")
     with folder() as place:
         path = os.path.join(place, "s")
@@ -360,7 +360,7 @@ def case_redis_loads_saves_in_a_child_and_shuts_down():
         fill = ("for i = 1, 60000 do redis.call('set', 'k' .. i, string.rep('v', i % 700)) "
                 "if i % 5 == 0 then redis.call('rpush', 'l' .. i % 50, i, i + 1) "
                 "redis.call('hset', 'h' .. i % 90, i, i) redis.call('zadd', 'z', i, i) end end")
-        with Server(command, place, answers(path)) as redis:
+        with Server(command, place, answers(path), **more) as redis:
             call("eval", fill, "0")
             size = call("dbsize")
             digest = call("debug", "digest")
@@ -382,7 +382,7 @@ def case_redis_loads_saves_in_a_child_and_shuts_down():
             run([client, "-s", path, "shutdown", "nosave"], preloaded=False)
             demand(redis.ended() == 0, f"redis ended with {redis.process.returncode}")
             demand(redis.said() == "", "stderr is not empty", redis.said())
-        with Server(command, place, answers(path)) as redis:
+        with Server(command, place, answers(path), **more) as redis:
             end = time.monotonic() + 20
             while "loading:1" in call("info", "persistence") and time.monotonic() < end:
                 time.sleep(0.02)
@@ -390,6 +390,36 @@ def case_redis_loads_saves_in_a_child_and_shuts_down():
                    "what was saved is not what was loaded")
             run([client, "-s", path, "shutdown", "nosave"], preloaded=False)
             demand(redis.ended() == 0, f"redis ended with {redis.process.returncode}")
+
+
+def case_redis_loads_saves_in_a_child_and_shuts_down():
+    redis_saves_and_loads()
+
+
+def live_blocks(report, tag):
+    """What the tag holds at the end of each process that ended."""
+    with open(report, encoding="utf-8") as file:
+        reports = file.read().split("]}\n")[:-1]
+    leaks = [json.loads(one + "]}")["leaks"] for one in reports]
+    return [sum(leak["live_blocks"] for leak in one if leak["tag"] == tag) for one in leaks]
+
+
+def case_redis_runs_with_every_block_tagged():
+    with folder() as place:
+        report = os.path.join(place, "leaks")
+        redis_saves_and_loads(ALLOT_TAG="redis", ALLOT_LEAKS="exit:" + report)
+        live = live_blocks(report, "redis")
+        demand(len(live) >= 2 and max(live) > 100000, f"live blocks: {live}")
+
+
+def case_lua_runs_with_every_block_tagged():
+    script = ("local t = {} for i = 1, 200000 do t[i] = {i, tostring(i)} end "
+              "for i = 1, 200000, 3 do t[i] = nil end collectgarbage() print(#t, t[2][2]) os.exit(0)")
+    with folder() as place:
+        report = os.path.join(place, "leaks")
+        same([need("lua5.4"), "-e", script], ALLOT_TAG="lua", ALLOT_LEAKS="exit:" + report)
+        live = live_blocks(report, "lua")
+        demand(len(live) == 1 and live[0] > 250000, f"live blocks: {live}")
 
 
 def case_memcached_keeps_values():

@@ -1,0 +1,36 @@
+// twin.h - bits of slabs whose blocks have accounts.                       layer 3
+#ifndef ALLOT_SLAB_TWIN_H
+#define ALLOT_SLAB_TWIN_H
+
+#include "base/compiler.h"
+#include "page/region.h"
+#include "slab/sizeclass.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// Gives a new slab of any class its bits, contents indeterminate; those of a twin
+// have accounts before them. False: there is no memory.
+bool twin_attach_words(struct span *span, unsigned kind);
+void twin_detach_words(struct span *span, unsigned kind);
+
+// Writes the records of a new slab: each granule's says what a free needs to know.
+void twin_describe(uint32_t slab, unsigned kind);
+
+// In the child of a fork.
+void twin_repair(void);
+
+// The class of the slab around a granule of KIND_TAGGED, a twin.
+static ALWAYS_INLINE unsigned twin_kind(size_t granule) {
+    return __atomic_load_n(&region_span((uint32_t)granule)->kind, __ATOMIC_RELAXED);
+}
+
+// The account of a block of the slab of this record, or of the last that was there.
+static ALWAYS_INLINE _Atomic(uint16_t) *twin_account(const struct span *slab, uint32_t index) {
+    _Atomic(uint64_t) *words = __atomic_load_n(&slab->words, __ATOMIC_RELAXED);
+    return (_Atomic(uint16_t) *)words - 1 - (ptrdiff_t)index;
+}
+
+#endif
