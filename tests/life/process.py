@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+import crash
 import driver
 from driver import LIBRARY, Skipped, clean, demand, folder, need, run
 
@@ -21,14 +22,23 @@ AUDIT = os.environ.get("ALLOT_TEST_AUDIT", "")    # lib_audit.c
 
 # ---- Address space ---------------------------------------------------------------------
 
+def is_own_crash(command, preloaded, limit_bytes):
+    """Whether it is the program's own code that crashes under the limit."""
+    where = crash.place(command, driver.environment(preloaded), lambda: resource.setrlimit(
+        resource.RLIMIT_AS, (limit_bytes, limit_bytes)))
+    return where != "" and os.path.realpath(where) == os.path.realpath(command[0])
+
+
 def least_address_space(command, preloaded):
     """The smallest limit in MiB under which the command works."""
     for mib in (8, 10, 12, 14, 16, 18, 20, 22, 24, 28, 32, 48, 64, 128):
         bytes_ = mib * MIB
         done = run(command, preloaded=preloaded,
                    limit=lambda: resource.setrlimit(resource.RLIMIT_AS, (bytes_, bytes_)))
-        # A program may abort for want of memory and say so; a crash is another thing.
-        fair = done.returncode >= 0 or (done.returncode == -6 and "emory" in done.stderr)
+        # A program may abort for want of memory and say so, or go on without the memory that it
+        # did not get, as python does at some limits; a crash in other code is another thing.
+        fair = (done.returncode >= 0 or (done.returncode == -6 and "emory" in done.stderr) or
+                (done.returncode == -11 and is_own_crash(command, preloaded, bytes_)))
         demand(fair and "allot:" not in done.stderr, f"under {mib} MiB:", driver.describe(done))
         if done.returncode == 0 and done.stderr == "":
             return mib
