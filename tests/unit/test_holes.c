@@ -47,6 +47,16 @@ static void thin_out(unsigned kind, char **blocks, unsigned count) {
     }
 }
 
+// The same at once. Returns the class.
+static unsigned start_thinned(char **blocks, unsigned *count) {
+    unsigned kind = start();
+    struct slab_lease lease = {0};
+    *count = fill(kind, &lease, blocks);
+    slab_leave(kind, &lease);
+    thin_out(kind, blocks, *count);
+    return kind;
+}
+
 static void check_kept(unsigned kind, char **blocks, unsigned count) {
     for (unsigned i = 0; i < count; i += sizeclass_table[kind].block_count) {
         for (unsigned at = 0; at < SIZE; at++) {
@@ -67,12 +77,9 @@ static size_t not_resident(void) {
 }
 
 static void pages_between_blocks_in_use_go_back_on_request(void) {
-    unsigned kind = start();
-    struct slab_lease lease = {0};
     char *blocks[BLOCKS_MAX];
-    unsigned count = fill(kind, &lease, blocks);
-    slab_leave(kind, &lease);
-    thin_out(kind, blocks, count);
+    unsigned count;
+    unsigned kind = start_thinned(blocks, &count);
     UNIT_CHECK(holes_purge(SIZE_MAX, UINT64_MAX), ==, hole_bytes(kind) * SLABS);
     UNIT_CHECK(os_fake.purged_bytes, ==, hole_bytes(kind) * SLABS);
     UNIT_CHECK(not_resident(), ==, hole_bytes(kind) * SLABS);
@@ -81,12 +88,9 @@ static void pages_between_blocks_in_use_go_back_on_request(void) {
 }
 
 static void a_target_ends_the_work(void) {
-    unsigned kind = start();
-    struct slab_lease lease = {0};
     char *blocks[BLOCKS_MAX];
-    unsigned count = fill(kind, &lease, blocks);
-    slab_leave(kind, &lease);
-    thin_out(kind, blocks, count);
+    unsigned count;
+    unsigned kind = start_thinned(blocks, &count);
     UNIT_CHECK(holes_purge(hole_bytes(kind), UINT64_MAX), ==, hole_bytes(kind) * 2);
     UNIT_CHECK(holes_purge(SIZE_MAX, 0), ==, 0);
     UNIT_CHECK(holes_purge(SIZE_MAX, UINT64_MAX), >=, hole_bytes(kind) * 2);
@@ -94,12 +98,9 @@ static void a_target_ends_the_work(void) {
 }
 
 static void a_slab_goes_back_whole_when_its_last_block_does(void) {
-    unsigned kind = start();
-    struct slab_lease lease = {0};
     char *blocks[BLOCKS_MAX];
-    unsigned count = fill(kind, &lease, blocks);
-    slab_leave(kind, &lease);
-    thin_out(kind, blocks, count);
+    unsigned count;
+    unsigned kind = start_thinned(blocks, &count);
     holes_purge(SIZE_MAX, UINT64_MAX);
     for (unsigned i = 0; i < count; i += sizeclass_table[kind].block_count) {
         slab_give(kind, (void *const *)&blocks[i], 1, 0);
@@ -151,12 +152,9 @@ static void only_slabs_that_nobody_took_from_for_the_delay_are_old(void) {
 }
 
 static void ticks_reach_every_class(void) {
-    unsigned kind = start();
-    struct slab_lease lease = {0};
     char *blocks[BLOCKS_MAX];
-    unsigned count = fill(kind, &lease, blocks);
-    slab_leave(kind, &lease);
-    thin_out(kind, blocks, count);
+    unsigned count;
+    unsigned kind = start_thinned(blocks, &count);
     for (int i = 0; i < SIZECLASS_SLABS; i++) {
         os_fake.now_ms += 100;
         holes_tick(0);
@@ -165,12 +163,9 @@ static void ticks_reach_every_class(void) {
 }
 
 static void a_refusal_of_the_system_loses_nothing(void) {
-    unsigned kind = start();
-    struct slab_lease lease = {0};
     char *blocks[BLOCKS_MAX];
-    unsigned count = fill(kind, &lease, blocks);
-    slab_leave(kind, &lease);
-    thin_out(kind, blocks, count);
+    unsigned count;
+    unsigned kind = start_thinned(blocks, &count);
     os_fake_fail(1, true);
     UNIT_CHECK(holes_purge(SIZE_MAX, UINT64_MAX), ==, 0);
     os_fake_fail(0, false);
