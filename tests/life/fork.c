@@ -197,7 +197,9 @@ CASE(grandchildren_fork_in_turn) {
     descend(20);
 }
 
+extern int forking_is_resting;  // lib_forking.c
 static timer_t forking_timer;
+static volatile int forking_failures;
 
 // One shot at a time: the program goes on between two signals however slow fork is.
 static void arm_timer(long ns) {
@@ -214,7 +216,9 @@ static void forking_signal(int signal) {
     if (child == 0) {
         _exit(0);
     }
-    waitpid(child, NULL, 0);
+    int status = 0;
+    waitpid(child, &status, 0);
+    forking_failures += status != 0;
     arm_timer(1000000 + (long)(case_now_ns() % 500000));
     errno = kept;
 }
@@ -224,6 +228,7 @@ CASE(fork_inside_a_signal_handler_does_not_deadlock) {
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
 
     alarm(50);
+    forking_is_resting = 1;
     sigaction(SIGUSR1, &action, NULL);
     CHECK(timer_create(CLOCK_MONOTONIC, &event, &forking_timer) == 0, "%s", strerror(errno));
     arm_timer(1000000);
@@ -234,6 +239,7 @@ CASE(fork_inside_a_signal_handler_does_not_deadlock) {
     }
     timer_delete(forking_timer);
     case_churn(1, 10000);
+    CHECK(forking_failures == 0, "%d children failed", forking_failures);
 }
 
 // ---- The child's memory ------------------------------------------------------------

@@ -7,9 +7,13 @@
 #include <string.h>
 
 int forking_children_served;
+int forking_is_resting;  // where the fork may have interrupted malloc: to allocate is not allowed
 
 static void forking_in_child(void) {
     void *blocks[200];
+    if (forking_is_resting) {
+        return;
+    }
     for (size_t i = 0; i < 200; i++) {
         blocks[i] = malloc(20 + i * i);
         memset(blocks[i], 1, 20 + i * i);
