@@ -27,9 +27,8 @@ static ALWAYS_INLINE unsigned twin_kind(size_t granule) {
     return __atomic_load_n(&region_span((uint32_t)granule)->kind, __ATOMIC_RELAXED);
 }
 
-// The account of a block of the slab of this record, or of the last that was there.
-static ALWAYS_INLINE _Atomic(uint16_t) *twin_account(const struct span *slab, uint32_t index) {
-    _Atomic(uint64_t) *words = __atomic_load_n(&slab->words, __ATOMIC_RELAXED);
+// Where the account of a block stands, before the bits of its slab.
+static ALWAYS_INLINE _Atomic(uint16_t) *twin_place(_Atomic(uint64_t) *words, uint32_t index) {
     return (_Atomic(uint16_t) *)words - 1 - (ptrdiff_t)index;
 }
 

@@ -22,12 +22,17 @@ static void tagread_hold(uint32_t account, uint64_t bytes) {
     }
 }
 
+// The slab may be on its way out: its record then stands in for its bits, and has no
+// accounts before it.
 static uint32_t tagread_account(const struct sizeclass *class, const struct span *span,
                                 uint32_t index) {
-    const _Atomic(uint64_t) *words = __atomic_load_n(&span->words, __ATOMIC_RELAXED);
+    _Atomic(uint64_t) *words = __atomic_load_n(&span->words, __ATOMIC_RELAXED);
+    if (index >= class->block_count || words == span->as.bits) {
+        return 0;
+    }
     uint64_t word = atomic_load_explicit(&words[index / 64], memory_order_relaxed);
-    bool is_taken = index < class->block_count && (word >> index % 64 & 1) == 0;
-    return is_taken ? atomic_load_explicit(twin_account(span, index), memory_order_relaxed) : 0;
+    bool is_taken = (word >> index % 64 & 1) == 0;
+    return is_taken ? atomic_load_explicit(twin_place(words, index), memory_order_relaxed) : 0;
 }
 
 // The blocks of a slab share its memory, what is free there, too. Those in stacks
