@@ -100,7 +100,7 @@ static NOINLINE void *alloc_zeroed_slow(size_t size_bytes) {
     void *block = size_bytes > SIZECLASS_SPAN_MAX
                       ? alloc_large(size_bytes, 1, &is_zero)
                       : alloc_class_slow(sizeclass_of(size_bytes), &is_zero);
-    return block != NULL && !is_zero ? memset(block, 0, size_bytes) : block;
+    return block != NULL && !is_zero ? large_clear(block, size_bytes) : block;
 }
 
 // In a scope every call comes here, and takes a short way.
@@ -121,7 +121,8 @@ static void *alloc_zeroed(size_t size_bytes) {
     void *block =
         size_bytes <= SIZECLASS_SPAN_MAX ? cache_pop(cache_self, sizeclass_of(size_bytes)) : NULL;
     if (LIKELY(block != NULL)) {
-        return memset(block, 0, size_bytes);
+        return size_bytes < LARGE_SPARSE_BYTES ? memset(block, 0, size_bytes)
+                                               : large_clear(block, size_bytes);
     }
     return alloc_is_guarded(1, size_bytes) ? guard_allocate(1, size_bytes, true)
                                            : alloc_zeroed_slow(size_bytes);
@@ -132,7 +133,7 @@ static NOINLINE void *alloc_aligned_slow(size_t align_bytes, size_t size_bytes, 
     unsigned kind = sizeclass_of_aligned(align_bytes, size_bytes);
     void *block = kind == 0 ? alloc_large(size_bytes, align_bytes, &is_zero)
                             : alloc_class_slow(kind, &is_zero);
-    return block != NULL && is_zeroed && !is_zero ? memset(block, 0, size_bytes) : block;
+    return block != NULL && is_zeroed && !is_zero ? large_clear(block, size_bytes) : block;
 }
 
 static ALWAYS_INLINE void *alloc_aligned(size_t align_bytes, size_t size_bytes, bool is_zeroed) {
@@ -146,7 +147,7 @@ static ALWAYS_INLINE void *alloc_aligned(size_t align_bytes, size_t size_bytes, 
     unsigned kind = sizeclass_of_aligned(align_bytes, size_bytes);
     void *block = kind != 0 ? cache_pop(cache_self, kind) : NULL;
     if (block != NULL) {
-        return is_zeroed ? memset(block, 0, size_bytes) : block;
+        return is_zeroed ? large_clear(block, size_bytes) : block;
     }
     return alloc_is_guarded(align_bytes, size_bytes)
                ? guard_allocate(align_bytes, size_bytes, is_zeroed)

@@ -52,6 +52,11 @@ void os_populate(void *address, size_t size_bytes);
 int os_fence(void *address, size_t size_bytes);
 int os_unfence(void *address, size_t size_bytes);
 
+// Which pages of a committed range are in memory now: at most OS_RESIDENT_MAX. All of
+// them where the system does not say.
+enum { OS_RESIDENT_MAX = 256 };
+void os_resident(void *address, size_t page_count, bool *is_resident);
+
 // Keeps a committed range resident (mlock).
 int os_lock(void *address, size_t size_bytes);
 

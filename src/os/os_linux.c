@@ -191,6 +191,15 @@ int os_unfence(void *address, size_t size_bytes) {
                                                                 : error;
 }
 
+void os_resident(void *address, size_t page_count, bool *is_resident) {
+    unsigned char state[OS_RESIDENT_MAX];
+    long size_bytes = (long)(page_count * os_page_bytes());
+    bool is_known = !os_is_error(OS_CALL(SYS_mincore, (long)address, size_bytes, (long)state));
+    for (size_t i = 0; i < page_count; i++) {
+        is_resident[i] = !is_known || (state[i] & 1) != 0;
+    }
+}
+
 int os_lock(void *address, size_t size_bytes) {
     return os_error(OS_CALL(SYS_mlock, (long)address, (long)size_bytes));
 }

@@ -111,6 +111,39 @@ void large_give(void *block) {
     pageheap_give(first);
 }
 
+// What takes no memory may have content in swap; to drop it costs less than a fault.
+static void large_clear_pages(char *from, size_t page_count) {
+    bool is_resident[OS_RESIDENT_MAX];
+    size_t page_bytes = os_page_bytes();
+    size_t end;
+    os_resident(from, page_count, is_resident);
+    for (size_t at = 0; at < page_count; at = end) {
+        for (end = at + 1; end < page_count && is_resident[end] == is_resident[at]; end++) {
+        }
+        char *run = from + at * page_bytes;
+        size_t bytes = (end - at) * page_bytes;
+        if (is_resident[at] || os_purge(run, bytes) != 0) {
+            memset(run, 0, bytes);
+        }
+    }
+}
+
+void *large_clear(void *block, size_t size_bytes) {
+    size_t unit = region_purge_unit();
+    if (size_bytes < LARGE_SPARSE_BYTES || unit > GRANULE_BYTES) {
+        return memset(block, 0, size_bytes);
+    }
+    char *from = (char *)bits_round_up((uintptr_t)block, unit);
+    char *end = (char *)bits_round_down((uintptr_t)block + size_bytes, unit);
+    memset(block, 0, (size_t)(from - (char *)block));
+    memset(end, 0, (size_t)((char *)block + size_bytes - end));
+    for (; from < end; from += OS_RESIDENT_MAX * unit) {
+        size_t pages = (size_t)(end - from) / unit;
+        large_clear_pages(from, pages < OS_RESIDENT_MAX ? pages : OS_RESIDENT_MAX);
+    }
+    return block;
+}
+
 size_t large_usable_bytes(const void *block) {
     return region_span((uint32_t)region_granule(block))->as.large.usable_bytes;
 }

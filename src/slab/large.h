@@ -29,6 +29,13 @@ size_t large_was_block(const void *address);
 // Whether this is the address of a block that is in use.
 bool large_is_block(const void *address);
 
+// From this size on it may be that only a part of a block takes memory: it was never
+// written from end to end. To ask costs about as much as to clear 32 KiB.
+#define LARGE_SPARSE_BYTES (256 * KIB)
+
+// Fills the beginning of a block with zeros, without taking memory for it.
+void *large_clear(void *block, size_t size_bytes);
+
 size_t large_usable_bytes(const void *block);
 
 // The usable size of a fresh block of this size.

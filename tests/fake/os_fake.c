@@ -247,6 +247,14 @@ int os_unfence(void *address, size_t size_bytes) {
     return 0;
 }
 
+// Every third page is said to be elsewhere.
+void os_resident(void *address, size_t page_count, bool *is_resident) {
+    os_fake_demand("residence", address, page_count * os_page_bytes(), PAGE_COMMITTED);
+    for (size_t i = 0; i < page_count; i++) {
+        is_resident[i] = i % 3 != 2;
+    }
+}
+
 int os_lock(void *address, size_t size_bytes) {
     os_fake_demand("lock", address, size_bytes, PAGE_COMMITTED);
     return 0;

@@ -197,7 +197,7 @@ CASE(when_mremap_is_refused_realloc_copies) {
 
 CASE(when_everything_but_memory_is_refused_the_allocator_works) {
     REFUSE(EPERM, SYS_openat, SYS_open, SYS_getrandom, SYS_sched_getaffinity, SYS_sysinfo,
-           SYS_prctl, SYS_clock_gettime, SYS_membarrier);
+           SYS_prctl, SYS_clock_gettime, SYS_membarrier, SYS_mincore);
     case_churn(4, 20000);
     case_give(case_take(50 * MIB), 50 * MIB);
     malloc_trim(0);

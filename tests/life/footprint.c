@@ -247,6 +247,21 @@ CASE(a_process_at_work_gives_back_the_pages_between_blocks_that_stay) {
     CHECK(left <= 3 * live + 8 * MIB, "%zu KiB live, %zu KiB resident", live / KIB, left / KIB);
 }
 
+CASE(a_zeroed_block_takes_memory_only_for_what_is_written) {
+    size_t before = case_anonymous_bytes();
+
+    for (int i = 0; i < 200; i++) {
+        char *block = calloc(1, 4 * MIB);
+        for (size_t at = 0; at < 4 * MIB; at += 256 * KIB) {
+            CHECK(block[at] == 0, "byte %zu is %d", at, block[at]);
+            block[at] = 1;
+        }
+        free(block);
+    }
+    size_t left = resident_growth(before);
+    CHECK(left <= MIB, "%zu KiB left", left / KIB);
+}
+
 CASE(a_single_huge_block_goes_back_at_once) {
     size_t before = case_anonymous_bytes();
 

@@ -203,6 +203,28 @@ static void a_moved_block_that_shrinks_gives_its_tail_back(void) {
     pageheap_validate();
 }
 
+// Pages that the system says to be elsewhere hold what was written there.
+static void clear_ends_where_it_is_told_to(void) {
+    start();
+    static const size_t sizes[] = {1,        100 * KIB, LARGE_SPARSE_BYTES, LARGE_SPARSE_BYTES + 1,
+                                   MIB - 64, MIB + 64,  5 * MIB + 777};
+
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        size_t size = sizes[i];
+        char *block = take(size + 1000, 1);
+        memset(block, 7, size + 1000);
+        assert_ptr_equal(large_clear(block + 500, size), block + 500);
+        UNIT_CHECK(block[499], ==, 7);
+        UNIT_CHECK(block[500 + size], ==, 7);
+        for (size_t k = 0; k < size; k++) {
+            if (block[500 + k] != 0) {
+                fail_msg("byte %zu of %zu is %d", k, size, block[500 + k]);
+            }
+        }
+        large_give(block);
+    }
+}
+
 static void sizes_beyond_the_largest_are_refused(void) {
     start();
     assert_null(take(LARGE_MAX_BYTES, 1));
@@ -269,6 +291,7 @@ static const struct unit_case cases[] = {
     UNIT(a_moved_block_keeps_its_bytes_and_gets_room),
     UNIT(a_move_that_fails_leaves_no_hole),
     UNIT(a_moved_block_that_shrinks_gives_its_tail_back),
+    UNIT(clear_ends_where_it_is_told_to),
     UNIT(sizes_beyond_the_largest_are_refused),
     UNIT(statistics_sum_the_blocks),
     UNIT_WITH_FAILURES(blocks_survive_every_failure),
