@@ -30,7 +30,9 @@ endif()
 
 set(ALLOT_CODEGEN -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-plt
     # The first call may come before the canary is set up; there are no arrays on hot stacks.
-    -fno-stack-protector)
+    -fno-stack-protector
+    # So that cmake/allot.ld can put them in order.
+    -ffunction-sections)
 foreach(name malloc calloc realloc free aligned_alloc posix_memalign)
   # A malloc followed by memset must not become a call of our own calloc, nor a pair vanish.
   list(APPEND ALLOT_CODEGEN -fno-builtin-${name})
@@ -42,6 +44,10 @@ foreach(flag -fno-semantic-interposition -fcf-protection=none)
     list(APPEND ALLOT_CODEGEN ${flag})
   endif()
 endforeach()
+
+# Not every linker can add to its own script.
+set(ALLOT_ORDER ${PROJECT_SOURCE_DIR}/cmake/allot.ld)
+check_linker_flag(C -Wl,-T,${ALLOT_ORDER} ALLOT_HAS_ORDER)
 
 set(ALLOT_SANITIZE_FLAGS "")
 if(ALLOT_SANITIZE STREQUAL "address")

@@ -26,10 +26,13 @@ if(NOT ALLOT_SANITIZE)
   add_library(allot SHARED $<TARGET_OBJECTS:allot_objects>)
   set_target_properties(allot PROPERTIES ${allot_outputs} VERSION ${PROJECT_VERSION}
                         SOVERSION ${PROJECT_VERSION_MAJOR} EXPORT_NAME allot LINKER_LANGUAGE C
-                        LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/allot.map)
+                        LINK_DEPENDS "${PROJECT_SOURCE_DIR}/cmake/allot.map;${ALLOT_ORDER}")
   target_link_options(allot PRIVATE -Wl,-z,now -Wl,-z,relro -Wl,-z,defs -Wl,-z,nodelete
                       -Wl,-z,initfirst -Wl,--as-needed
                       -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/allot.map)
+  if(ALLOT_HAS_ORDER)
+    target_link_options(allot PRIVATE -Wl,-T,${ALLOT_ORDER})
+  endif()
   target_include_directories(allot INTERFACE ${allot_usage})
   add_library(allot::allot ALIAS allot)
 endif()
