@@ -32,8 +32,10 @@ enum guarded_state {
 
 struct guarded {
     _Atomic(uint32_t) state;
-    bool is_reported;       // its damage
-    bool is_closed;         // all of it is inaccessible
+    bool is_reported : 1;   // its damage
+    bool is_closed : 1;     // all of it is inaccessible
+    uint8_t align_log2;     // as it was asked for
+    uint16_t account;       // who allocated it; 0: nobody said
     uint32_t taken, given;  // traces; given = 0: not freed
     struct pen *pen;
     struct guarded *next;  // free in its class; later in the quarantine

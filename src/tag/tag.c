@@ -3,6 +3,7 @@
 
 #include "base/bits.h"
 #include "base/config.h"
+#include "base/fmt.h"
 #include "heap/registry.h"
 #include "os/lock.h"
 #include "slab/large.h"
@@ -28,7 +29,8 @@ static struct {
     struct cache_ledger *ledgers;  // only grows
     struct tag_row *rows_free[TAG_ROWS_POOLS];
     struct tag *charged;
-} tag_state = {.count = 1};
+    const char *watched;  // names; NULL: all
+} tag_state = {.count = 1, .watched = ""};
 
 // ---- Accounts
 
@@ -61,6 +63,24 @@ static uint32_t tag_publish(void) {
     return number;
 }
 
+void tag_watch(const char *names) {
+    tag_state.watched = names;
+}
+
+// Names are cut where those of tags are.
+bool tag_is_named(const struct tag *tag, const char *names) {
+    size_t length = strlen(tag->name);
+    while (*names != '\0') {
+        size_t known = fmt_length_until(names, ':');
+        size_t cut = known < TAG_NAME_BYTES ? known : TAG_NAME_BYTES - 1;
+        if (cut > 0 && cut == length && memcmp(names, tag->name, length) == 0) {
+            return true;
+        }
+        names += known + (names[known] == ':');
+    }
+    return false;
+}
+
 static void tag_fill(struct tag *tag, const char *name, const struct allot_tag_limits *limits) {
     for (size_t i = 0; name != NULL && i < TAG_NAME_BYTES - 1 && name[i] != '\0'; i++) {
         tag->name[i] = name[i];
@@ -68,6 +88,8 @@ static void tag_fill(struct tag *tag, const char *name, const struct allot_tag_l
     struct tag *parent = tag->parent != 0 ? tag_account(tag->parent)->tag : NULL;
     budget_init(&tag->budget, parent != NULL ? &parent->budget : NULL);
     tag->is_charged = limits != NULL || (parent != NULL && parent->is_charged);
+    tag->is_watched = (parent != NULL && parent->is_watched) || tag_state.watched == NULL ||
+                      tag_is_named(tag, tag_state.watched);
     tag->has_limits = limits != NULL;
     if (limits != NULL) {
         tag->limit_bytes = limits->limit_bytes;
@@ -204,7 +226,8 @@ static struct tag_row *tag_row(uint32_t account) {
         return NULL;
     }
     struct tag_row *row = &ledger->rows[account];
-    row->is_plain = !tag_account(account)->tag->is_charged;
+    const struct tag *tag = tag_account(account)->tag;
+    row->is_plain = !tag->is_charged && !tag->is_watched;
     return row;
 }
 
@@ -512,6 +535,23 @@ bool tag_resize(uint32_t account, size_t from_bytes, size_t to_bytes) {
     }
     tag_change(account, tag_row(account), &(struct tag_change){more, 0, less, 0});
     return true;
+}
+
+bool tag_note_taken(uint32_t account, size_t bytes) {
+    if (account == 0) {
+        return true;
+    }
+    if (!tag_admit(account, tag_row(account), bytes)) {
+        return false;
+    }
+    tag_change(account, tag_row(account), &(struct tag_change){bytes, 1, 0, 0});
+    return true;
+}
+
+void tag_note_given(uint32_t account, size_t bytes) {
+    if (account != 0) {
+        tag_change(account, tag_row(account), &(struct tag_change){0, 0, bytes, 1});
+    }
 }
 
 void tag_repair(void) {

@@ -39,7 +39,7 @@ struct tag_row {
     uint64_t taken_bytes, taken_blocks;
     uint64_t given_bytes, given_blocks;
     int64_t due_bytes;  // taken - given beyond which the slow path looks at the peak
-    uint64_t is_plain;  // 0: not used yet, or there is a limit
+    uint64_t is_plain;  // 0: not used yet, or there is a limit, or guard mode watches
     uint64_t remote_blocks;
     uint64_t unused;
 };
@@ -49,6 +49,7 @@ struct tag {
     uint32_t id, parent;
     bool has_limits, has_grace;
     bool is_charged;  // it, or an ancestor, has limits
+    bool is_watched;  // by guard mode: its blocks are not in slabs
     struct budget budget;
     size_t limit_bytes, grace_bytes;
     _Atomic(size_t) soft_bytes;
@@ -73,6 +74,13 @@ struct tag_account {
 struct tag_sum {
     uint64_t live_bytes, live_blocks, taken_blocks, given_blocks, remote_blocks;
 };
+
+// Guard mode watches the tags of these names and all below them; NULL: all tags. Before
+// there are any; the text stays.
+void tag_watch(const char *names);
+
+// Whether the tag has one of the names, which have : between them.
+bool tag_is_named(const struct tag *tag, const char *names);
 
 // A tag. `limits` may be NULL. 0: no memory, or too many.
 uint32_t tag_create(const char *name, uint32_t parent, const struct allot_tag_limits *limits);
@@ -102,6 +110,11 @@ void tag_give_large(const void *block);
 
 // A block of the account is to have other usable bytes. False: a limit refuses.
 bool tag_resize(uint32_t account, size_t from_bytes, size_t to_bytes);
+
+// Blocks in nobody's slabs, which say themselves whose they are. Account 0 counts
+// nothing. False: a limit refuses.
+bool tag_note_taken(uint32_t account, size_t bytes);
+void tag_note_given(uint32_t account, size_t bytes);
 
 // A limit leaves room for so many bytes of a block that is about to be given back;
 // negative: no more.

@@ -16,7 +16,7 @@ static struct lock tagread_lock;  // of held_bytes
 
 // ---- What is held
 
-static void tagread_hold(uint32_t account, uint64_t bytes) {
+void tagread_hold(uint32_t account, uint64_t bytes) {
     if (account != 0 && account < tag_count()) {
         atomic_fetch_add_explicit(&tag_account(account)->held_bytes, bytes, memory_order_relaxed);
     }
@@ -183,7 +183,6 @@ void tagread_print(int fd) {
     char text[TAGREAD_TEXT_BYTES];
     struct fmt fmt;
     os_write(fd, head, sizeof head - 1);
-    tagread_begin();
     for (uint32_t at = 1; at < tag_count(); at++) {
         if (tag_account(at)->site != NULL) {
             continue;
@@ -203,7 +202,6 @@ void tagread_print(int fd) {
         fmt_text(&fmt, "\n");
         os_write(fd, text, fmt_length(&fmt));
     }
-    tagread_end();
 }
 
 // A string of JSON: quotation marks, backslashes and control characters are escaped.
@@ -222,23 +220,11 @@ static void tagread_quote(struct fmt *fmt, const char *text) {
     fmt_text(fmt, "\"");
 }
 
-static bool tagread_is_named(const char *names, const char *name) {
-    size_t length = strlen(name);
-    while (*names != '\0') {
-        size_t known = fmt_length_until(names, ':');
-        if (known > 0 && known == length && memcmp(names, name, length) == 0) {
-            return true;
-        }
-        names += known + (names[known] == ':');
-    }
-    return false;
-}
-
 static bool tagread_is_quiet(const struct tag *tag, const char *quiet) {
-    while (tag->parent != 0 && !tagread_is_named(quiet, tag->name)) {
+    while (tag->parent != 0 && !tag_is_named(tag, quiet)) {
         tag = tag_account(tag->parent)->tag;
     }
-    return tagread_is_named(quiet, tag->name);
+    return tag_is_named(tag, quiet);
 }
 
 static void tagread_add_leak(struct fmt *fmt, const struct allot_site_stats *stats,
