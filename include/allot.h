@@ -1661,8 +1661,7 @@ ALLOT_API ptrdiff_t allot_slices_write(allot_slices *list, int fd);
 /// `misuse` says. Without the option `guard` there are no such blocks.
 ///
 /// Returns how many blocks are damaged, those that were reported before included.
-/// Threads: any; others go on, and one that frees a block waits while it is looked at
-/// (microseconds). Signals: no. fork: safe in the child.
+/// Threads: any; others go on, and none waits. Signals: no. fork: safe in the child.
 /// Cost: a look at each guarded block and its redzones.
 ALLOT_API size_t allot_check(void);
 

@@ -140,31 +140,15 @@ static bool guard_is_damaged(const struct guarded *guarded, bool is_freed,
 }
 
 // The record is BUSY.
-static void guard_examine(struct guarded *guarded, bool is_freed) {
+static void guard_examine(struct guarded *guarded, bool is_freed, bool may_abort) {
     struct report_damage damage;
     if (!guarded->is_reported && guard_is_damaged(guarded, is_freed, &damage)) {
         guarded->is_reported = true;
-        report_damage(guarded, &damage, true);
+        report_damage(guarded, &damage, may_abort);
     }
 }
 
 // ---- Quarantine
-
-// A walk pins a record for less time than a system call takes.
-static bool guard_seize(struct guarded *guarded, enum guarded_state from) {
-    uint32_t state = from;
-    while (!atomic_compare_exchange_weak_explicit(&guarded->state, &state, GUARDED_BUSY,
-                                                  memory_order_acquire, memory_order_relaxed)) {
-        if (state != from && state != (from | GUARDED_PINNED)) {
-            return false;
-        }
-        if (state != from) {
-            os_sleep_ms(0);
-        }
-        state = from;
-    }
-    return true;
-}
 
 static size_t guard_weight(const struct guarded *guarded) {
     size_t bytes = guarded->is_closed ? GUARD_CLOSED_BYTES : (size_t)(guarded->high - guarded->low);
@@ -184,17 +168,7 @@ static struct guarded *guard_pop(size_t most_bytes) {
     return guarded;
 }
 
-static bool guard_shorten(size_t most_bytes) {
-    bool is_shorter = false;
-    for (struct guarded *guarded; (guarded = guard_pop(most_bytes)) != NULL;) {
-        guard_seize(guarded, GUARDED_QUARANTINED);
-        guard_examine(guarded, true);
-        pen_give(guarded);
-        is_shorter = true;
-    }
-    return is_shorter;
-}
-
+// A walk may have the record pinned, and lose the processor meanwhile: nobody waits for it.
 static void guard_push(struct guarded *guarded) {
     lock_take(&guard_state.lock);
     guarded->next = NULL;
@@ -205,8 +179,33 @@ static void guard_push(struct guarded *guarded) {
     }
     guard_state.newest = guarded;
     guard_state.held_bytes += guard_weight(guarded);
-    atomic_store_explicit(&guarded->state, GUARDED_QUARANTINED, memory_order_release);
     lock_give(&guard_state.lock);
+}
+
+static bool guard_shorten(size_t most_bytes) {
+    bool is_shorter = false;
+    for (struct guarded *guarded; (guarded = guard_pop(most_bytes)) != NULL;) {
+        uint32_t state = GUARDED_QUARANTINED;
+        if (!atomic_compare_exchange_strong_explicit(&guarded->state, &state, GUARDED_BUSY,
+                                                     memory_order_acquire, memory_order_relaxed)) {
+            guard_push(guarded);  // pinned
+            break;
+        }
+        guard_examine(guarded, true, true);
+        pen_give(guarded);
+        is_shorter = true;
+    }
+    return is_shorter;
+}
+
+// The record is BUSY, or HANDED and not pinned.
+static void guard_put_away(struct guarded *guarded, bool may_abort) {
+    guard_examine(guarded, false, may_abort);
+    if (!pen_close(guarded)) {
+        memset(guarded->block, GUARD_FREED, guarded->size_bytes);
+    }
+    atomic_store_explicit(&guarded->state, GUARDED_QUARANTINED, memory_order_release);
+    guard_push(guarded);
     guard_shorten(guard_state.held_most);
 }
 
@@ -331,19 +330,38 @@ static struct guarded *guard_find(const char *function, const void *block, const
     return NULL;
 }
 
+// Of several threads that free a block one wins. Keeps GUARDED_PINNED.
+static bool guard_seize(struct guarded *guarded) {
+    uint32_t state = GUARDED_LIVE;
+    while (!atomic_compare_exchange_weak_explicit(&guarded->state, &state,
+                                                  GUARDED_BUSY | (state & GUARDED_PINNED),
+                                                  memory_order_acquire, memory_order_relaxed)) {
+        if ((state & ~(uint32_t)GUARDED_PINNED) != GUARDED_LIVE) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// True if a walk has the record pinned, and will put the block away.
+static bool guard_hand_over(struct guarded *guarded) {
+    uint32_t state = GUARDED_BUSY | GUARDED_PINNED;
+    return atomic_compare_exchange_strong_explicit(&guarded->state, &state,
+                                                   GUARDED_HANDED | GUARDED_PINNED,
+                                                   memory_order_release, memory_order_acquire);
+}
+
 static void guard_release(struct guarded *guarded, const uintptr_t *frame) {
-    if (!guard_seize(guarded, GUARDED_LIVE)) {  // another thread was faster
+    if (!guard_seize(guarded)) {  // another thread was faster
         guard_find("free", guarded->block, frame);
         return;
     }
     guarded->given = trace_take(frame);
-    guard_examine(guarded, false);
     guard_count(guarded, false);
     tag_note_given(guarded->account, guard_charge(guarded));
-    if (!pen_close(guarded)) {
-        memset(guarded->block, GUARD_FREED, guarded->size_bytes);
+    if (!guard_hand_over(guarded)) {
+        guard_put_away(guarded, true);
     }
-    guard_push(guarded);
 }
 
 NOINLINE void guard_free(void *block) {
@@ -412,8 +430,8 @@ NOINLINE size_t guard_usable_bytes(const char *function, const void *block) {
 
 // ---- The walk
 
-// The state of a block that is live or in quarantine, and nobody changes it until
-// guard_unpin; GUARDED_FREE of any other.
+// The state of a block that is live or in quarantine, whose memory and record stay
+// as they are until guard_unpin, except that it may be freed; GUARDED_FREE of any other.
 static uint32_t guard_pin(struct guarded *guarded) {
     uint32_t state = atomic_load_explicit(&guarded->state, memory_order_relaxed);
     if (state != GUARDED_LIVE && state != GUARDED_QUARANTINED) {
@@ -426,8 +444,12 @@ static uint32_t guard_pin(struct guarded *guarded) {
     return is_pinned ? state : GUARDED_FREE;
 }
 
-static void guard_unpin(struct guarded *guarded, uint32_t state) {
-    atomic_store_explicit(&guarded->state, state, memory_order_release);
+static void guard_unpin(struct guarded *guarded) {
+    uint32_t before =
+        atomic_fetch_and_explicit(&guarded->state, ~(uint32_t)GUARDED_PINNED, memory_order_acq_rel);
+    if (before == (GUARDED_HANDED | GUARDED_PINNED)) {
+        guard_put_away(guarded, false);
+    }
 }
 
 // 1 if the block is damaged.
@@ -446,9 +468,9 @@ static unsigned guard_visit(struct guarded *guarded) {
         copy.size_bytes = guarded->size_bytes;
         copy.account = guarded->account;
         copy.taken = guarded->taken;
-        copy.given = guarded->given;
+        copy.given = state == GUARDED_QUARANTINED ? guarded->given : 0;
     }
-    guard_unpin(guarded, state);
+    guard_unpin(guarded);
     if (is_new) {
         report_damage(&copy, &damage, false);
     }
@@ -474,7 +496,7 @@ void guard_each(void (*visit)(uint32_t account, uint64_t bytes)) {
             visit(at->account, (uint64_t)(at->high - at->low));
         }
         if (state != GUARDED_FREE) {
-            guard_unpin(at, state);
+            guard_unpin(at);
         }
     }
     atomic_store_explicit(&guard_state.pinned, NULL, memory_order_relaxed);

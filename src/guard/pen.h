@@ -14,6 +14,8 @@
 //   BUSY -> QUARANTINED  freed, filled or fenced, and not used again for a while
 //   QUARANTINED -> BUSY -> FREE
 //   LIVE, QUARANTINED <-> the same + GUARDED_PINNED   by a walk, for moments
+//   LIVE + PINNED -> BUSY + PINNED -> HANDED + PINNED   by who frees it meanwhile and
+//                         need not wait: the walk puts it into quarantine
 #ifndef ALLOT_GUARD_PEN_H
 #define ALLOT_GUARD_PEN_H
 
@@ -27,7 +29,8 @@ enum guarded_state {
     GUARDED_LIVE,
     GUARDED_BUSY,
     GUARDED_QUARANTINED,
-    GUARDED_PINNED = 4,  // added to another state
+    GUARDED_HANDED,
+    GUARDED_PINNED = 8,  // added to another state
 };
 
 struct guarded {

@@ -417,6 +417,26 @@ static void sums_of_guarded_blocks_are_exact_while_the_system_refuses(void) {
 
 // ---- Threads
 
+/// As it would if the thread of allot_check lost the processor while it looks at the block.
+static void who_frees_a_block_that_is_looked_at_does_not_wait(void) {
+    begin(GUARD_ALL, 0);
+    char *first = take(100), *second = take(100);
+    struct guarded *pinned = pen_find(first), *quarantined = pen_find(second);
+    atomic_fetch_or(&pinned->state, GUARDED_PINNED);
+    allot_free(first);
+    UNIT_CHECK(pinned->state, ==, GUARDED_HANDED | GUARDED_PINNED);
+    allot_free(first);
+    UNIT_CHECK(said("allot: error: double free of "), ==, 1);
+    allot_free(second);
+    atomic_fetch_or(&quarantined->state, GUARDED_PINNED);
+    for (unsigned i = 0; i < 200000; i++) {
+        allot_free(take(1000));
+    }
+    UNIT_CHECK(quarantined->state, ==, GUARDED_QUARANTINED | GUARDED_PINNED);
+    guard_repair();
+    UNIT_CHECK(allot_check(), ==, 0);
+}
+
 static _Atomic(bool) is_over;
 static allot_tag churned[2];
 
@@ -459,6 +479,9 @@ static void walks_and_frees_go_on_together(void) {
     atomic_store(&is_over, true);
     pthread_join(walker, NULL);
     UNIT_CHECK(allot_check(), ==, 0);
+    for (struct guarded *at = pen_next(NULL); at != NULL; at = pen_next(at)) {
+        UNIT_CHECK(at->state == GUARDED_FREE || at->state == GUARDED_QUARANTINED, ==, true);
+    }
     UNIT_CHECK(stats_of(churned[1]).live_bytes, ==, 0);
     UNIT_CHECK(stats_of(churned[1]).malloc_calls, ==, 4 * 2000);
     assert_string_equal(os_fake.text, "");
@@ -482,6 +505,7 @@ static const struct unit_case cases[] = {
     UNIT(by_name_a_tag_is_watched_with_all_below_it),
     UNIT(blocks_of_a_scope_are_sampled_as_others_are),
     UNIT_WITH_FAILURES(sums_of_guarded_blocks_are_exact_while_the_system_refuses),
+    UNIT(who_frees_a_block_that_is_looked_at_does_not_wait),
     UNIT(walks_and_frees_go_on_together),
 };
 
