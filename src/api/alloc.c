@@ -99,14 +99,9 @@ static NOINLINE void *alloc_zeroed_slow(size_t size_bytes) {
 }
 
 // In a scope every call comes here, and takes a short way.
-NOINLINE void *alloc_slow(size_t size_bytes) {
-    if (cache_scope != 0 && LIKELY(size_bytes <= SIZECLASS_SLAB_MAX)) {
-        void *block = tag_pop(cache_scope, sizeclass_of(size_bytes));
-        if (LIKELY(block != NULL)) {
-            return block;
-        }
-    }
-    return alloc_other(size_bytes);
+NOINLINE void *alloc_slow(size_t size_bytes, size_t kind) {
+    void *block = tag_pop_in_scope(kind);
+    return LIKELY(block != NULL) ? block : alloc_other(size_bytes);
 }
 
 static void *alloc_zeroed(size_t size_bytes) {

@@ -80,10 +80,10 @@ static NOINLINE void *api_tag_malloc(uint32_t account, size_t align_bytes, size_
         errno = EINVAL;
         return NULL;
     }
-    uint32_t before = registry_set_scope(account);
+    uint32_t before = tag_set_scope(account);
     void *block =
         align_bytes > 1 ? allot_aligned(align_bytes, size_bytes) : fast_malloc(size_bytes);
-    registry_set_scope(before);
+    tag_set_scope(before);
     return block;
 }
 
@@ -108,9 +108,9 @@ static void *api_tag_calloc(uint32_t account, size_t count, size_t size_bytes) {
         errno = EINVAL;
         return NULL;
     }
-    uint32_t before = registry_set_scope(account);
+    uint32_t before = tag_set_scope(account);
     void *block = allot_calloc(count, size_bytes);
-    registry_set_scope(before);
+    tag_set_scope(before);
     return block;
 }
 
@@ -208,11 +208,11 @@ allot_tag allot_tag_enter(allot_tag tag) {
     if (!is_known && (!life_is_ready() || !api_tag_exists(tag))) {
         return cache_scope;
     }
-    return registry_set_scope(tag);
+    return tag_set_scope(tag);
 }
 
 void allot_tag_leave(allot_tag before) {
-    registry_set_scope(before);
+    tag_set_scope(before);
 }
 
 allot_tag allot_tag_of(const void *block) {

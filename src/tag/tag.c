@@ -209,6 +209,7 @@ static bool tag_grow_rows(struct cache_ledger *ledger, uint32_t account) {
             *(struct tag_row **)old = tag_state.rows_free[old_log2];
             tag_state.rows_free[old_log2] = old;
         }
+        ledger->scope_row = NULL;
         ledger->rows = rows;
         ledger->row_count = 1u << rows_log2;
     }
@@ -228,6 +229,10 @@ static struct tag_row *tag_row(uint32_t account) {
     struct tag_row *row = &ledger->rows[account];
     const struct tag *tag = tag_account(account)->tag;
     row->is_plain = !tag->is_charged && !tag->is_watched;
+    if (account == cache_scope && row->is_plain != 0) {
+        ledger->scope = account;
+        ledger->scope_row = row;
+    }
     return row;
 }
 

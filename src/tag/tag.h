@@ -23,6 +23,7 @@
 #include "base/compiler.h"
 #include "cache/cache.h"
 #include "heap/budget.h"
+#include "heap/registry.h"
 #include "page/region.h"
 #include "slab/slab.h"
 #include "slab/twin.h"
@@ -128,22 +129,30 @@ void tag_repair(void);
 
 // Where the account of a block stands.
 static ALWAYS_INLINE _Atomic(uint16_t) *tag_place(const void *block, const struct span *span) {
-    uint32_t offset = (uint32_t)((uintptr_t)block - region_state.base) & (GRANULE_BYTES - 1);
+    uint32_t offset = (uint32_t)(uintptr_t)block & (GRANULE_BYTES - 1);
     uint64_t inside = offset + span->as.tagged.skip_bytes;
     return span->as.tagged.accounts - (inside * span->as.tagged.reciprocal >> 32);
 }
 
+// registry_set_scope, and fast paths know the row of the scope.
+static ALWAYS_INLINE uint32_t tag_set_scope(uint32_t account) {
+    uint32_t before = registry_set_scope(account);
+    struct cache_ledger *ledger = cache_tagged;
+    if (account != 0 && LIKELY(account < ledger->row_count) &&
+        LIKELY(ledger->rows[account].is_plain != 0)) {
+        ledger->scope = account;
+        ledger->scope_row = &ledger->rows[account];
+    }
+    return before;
+}
+
 // A block from the stack, counted; NULL: take the slow path. Nothing here waits for
 // the account that the block had, nor jumps by it.
-static ALWAYS_INLINE void *tag_pop(uint32_t account, unsigned kind) {
-    struct cache_ledger *ledger = cache_tagged;
-    if (UNLIKELY(account >= ledger->row_count)) {
-        return NULL;
-    }
-    struct tag_row *row = &ledger->rows[account];
+static ALWAYS_INLINE void *tag_pop_for(struct cache_ledger *ledger, struct tag_row *row,
+                                       uint32_t account, size_t kind) {
     void **top = ledger->cache.top[kind];
     void *block = *top;
-    if (UNLIKELY(block == NULL) || UNLIKELY(row->is_plain == 0)) {
+    if (UNLIKELY(block == NULL)) {
         return NULL;
     }
     atomic_store_explicit(*cache_place(top), (uint16_t)account, memory_order_relaxed);
@@ -180,6 +189,22 @@ static ALWAYS_INLINE bool tag_push(void *block, size_t granule) {
         compiler_count_up(&row->remote_blocks);
     }
     return true;
+}
+
+static ALWAYS_INLINE void *tag_pop(uint32_t account, unsigned kind) {
+    struct cache_ledger *ledger = cache_tagged;
+    if (UNLIKELY(account >= ledger->row_count)) {
+        return NULL;
+    }
+    struct tag_row *row = &ledger->rows[account];
+    return LIKELY(row->is_plain != 0) ? tag_pop_for(ledger, row, account, kind) : NULL;
+}
+
+// The same for the scope of the thread; stacks of kinds that are no slab's are empty.
+static ALWAYS_INLINE void *tag_pop_in_scope(size_t kind) {
+    struct cache_ledger *ledger = cache_tagged;
+    struct tag_row *row = ledger->scope_row;
+    return row != NULL ? tag_pop_for(ledger, row, ledger->scope, kind) : NULL;
 }
 
 static ALWAYS_INLINE void *tag_take(uint32_t account, unsigned kind, bool *is_zero) {
