@@ -505,8 +505,8 @@ NOINLINE bool tag_give_slow(void *block, size_t granule) {
         cache_give_uncached(twin, block);
         return true;
     }
-    const struct span *first = region_span((uint32_t)granule)->as.tagged.first;
-    uint16_t lessee = atomic_load_explicit(&first->lessee, memory_order_relaxed);
+    const struct span *span = region_span((uint32_t)granule);
+    uint16_t lessee = atomic_load_explicit(&span->lessee, memory_order_relaxed);
     if (row != NULL && lessee != ledger->cache.number) {
         compiler_count_up(&row->remote_blocks);
     }

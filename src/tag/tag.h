@@ -184,7 +184,7 @@ static ALWAYS_INLINE bool tag_push(void *block, size_t granule) {
     compiler_slot_up(&ledger->cache.top[kind]);
     compiler_count_by(&row->given_bytes, span->as.tagged.size_bytes);
     compiler_count_up(&row->given_blocks);
-    uint16_t lessee = atomic_load_explicit(&span->as.tagged.first->lessee, memory_order_relaxed);
+    uint16_t lessee = atomic_load_explicit(&span->lessee, memory_order_relaxed);
     if (UNLIKELY(lessee != ledger->cache.number)) {
         compiler_count_up(&row->remote_blocks);
     }
