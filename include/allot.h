@@ -687,7 +687,8 @@ struct allot_site {
 
 /// As allot_tag_malloc, counted for a site, too.
 ///
-///   site         static, zero but for the place
+///   site         static, zero but for the place, which is copied: a library that has
+///                sites may be unloaded
 ///   tag          as for allot_tag_malloc
 ///   size_bytes   as for allot_tag_malloc
 ///

@@ -204,7 +204,8 @@ void allot_tag_free(void *block) {
 allot_tag allot_tag_enter(allot_tag tag) {
     const struct cache_ledger *ledger = cache_tagged;
     // The numbers of its rows were checked when these were used first.
-    bool is_known = tag == 0 || (tag < ledger->row_count && ledger->rows[tag].is_plain != 0);
+    bool is_known =
+        tag == 0 || (tag < ledger->row_count && ledger->rows[tag].is_plain == TAG_ROW_OF_TAG);
     if (!is_known && (!life_is_ready() || !api_tag_exists(tag))) {
         return cache_scope;
     }
@@ -233,6 +234,7 @@ bool allot_tag_stats(allot_tag tag, struct allot_tag_stats *stats) {
         return false;
     }
     api_tag_begin();
+    tagread_add_tree(tag);
     tagread_tag(tag, stats);
     tagread_end();
     return true;
@@ -245,6 +247,7 @@ size_t allot_tag_snapshot(struct allot_tag_stats *stats, size_t count) {
     }
     size_t found = 0;
     api_tag_begin();
+    tagread_add_trees();
     for (uint32_t at = 1; at < tag_count(); at++) {
         if (tag_account(at)->site == NULL && found++ < count) {
             tagread_tag(at, &stats[found - 1]);
@@ -270,6 +273,7 @@ size_t allot_site_snapshot(struct allot_site_stats *stats, size_t count) {
 
 void allot_tag_print(int fd) {
     api_tag_begin();
+    tagread_add_trees();
     tagread_print(fd);
     tagread_end();
 }

@@ -129,14 +129,30 @@ static uint32_t tag_site_find(const struct allot_site *site, uint32_t tag) {
     return at;
 }
 
+// What is known of a site outlives the library that it is in. NULL: no memory.
+static const struct allot_site *tag_copy_site(const struct allot_site *site) {
+    size_t file_bytes = site->file != NULL ? strlen(site->file) + 1 : 1;
+    size_t function_bytes = site->function != NULL ? strlen(site->function) + 1 : 1;
+    struct allot_site *copy = region_take_meta(sizeof *copy + file_bytes + function_bytes);
+    if (copy != NULL) {
+        char *text = (char *)(copy + 1);
+        copy->file = memcpy(text, site->file != NULL ? site->file : "", file_bytes);
+        copy->function =
+            memcpy(text + file_bytes, site->function != NULL ? site->function : "", function_bytes);
+        copy->line = site->line;
+    }
+    return copy;
+}
+
 static uint32_t tag_site_create(struct allot_site *site, uint32_t tag) {
     struct tag_account *account = tag_next_account();
-    if (account == NULL) {
+    const struct allot_site *copy = account != NULL ? tag_copy_site(site) : NULL;
+    if (copy == NULL) {
         return tag;
     }
     struct tag_account *own = tag_account(tag);
     account->tag = own->tag;
-    account->site = site;
+    account->site = copy;
     account->next_of_site = site->first;
     atomic_store_explicit(&account->next, own->next, memory_order_relaxed);
     uint32_t number = tag_publish();
@@ -228,7 +244,9 @@ static struct tag_row *tag_row(uint32_t account) {
     }
     struct tag_row *row = &ledger->rows[account];
     const struct tag *tag = tag_account(account)->tag;
-    row->is_plain = !tag->is_charged && !tag->is_watched;
+    row->is_plain = tag->is_charged || tag->is_watched   ? TAG_ROW_SLOW
+                    : tag_account(account)->site == NULL ? TAG_ROW_OF_TAG
+                                                         : TAG_ROW_OF_SITE;
     if (account == cache_scope && row->is_plain != 0) {
         ledger->scope = account;
         ledger->scope_row = row;

@@ -35,12 +35,16 @@
 
 enum { TAG_NAME_BYTES = 32, TAG_ACCOUNTS_MAX = UINT16_MAX };
 
+// Whether fast paths may use a row: not if there is a limit, or guard mode watches, or
+// nobody looked yet.
+enum tag_row_kind { TAG_ROW_SLOW, TAG_ROW_OF_TAG, TAG_ROW_OF_SITE };
+
 // Of one account in one ledger.
 struct tag_row {
     uint64_t taken_bytes, taken_blocks;
     uint64_t given_bytes, given_blocks;
     int64_t due_bytes;  // taken - given beyond which the slow path looks at the peak
-    uint64_t is_plain;  // 0: not used yet, or there is a limit, or guard mode watches
+    uint64_t is_plain;  // enum tag_row_kind
     uint64_t remote_blocks;
     uint64_t unused;
 };
@@ -64,12 +68,13 @@ struct tag {
 
 struct tag_account {
     struct tag *tag;
-    struct allot_site *site;  // NULL: the tag's own
-    _Atomic(uint32_t) next;   // of the tag; 0: none
+    const struct allot_site *site;  // a copy that stays; NULL: the tag's own
+    _Atomic(uint32_t) next;         // of the tag; 0: none
     uint32_t next_of_site;
     struct tag_row late;  // of threads without a ledger             [atomic adds]
     _Atomic(uint64_t) marked_bytes, marked_blocks;
     _Atomic(uint64_t) held_bytes;  // when it was last read
+    uint64_t tree_bytes;           // likewise, of a tag       [tagread_begin to tagread_end]
 };
 
 struct tag_sum {

@@ -93,14 +93,33 @@ static bool tagread_descends(uint32_t tag, uint32_t ancestor) {
     return tag != 0;
 }
 
-static uint64_t tagread_tree(uint32_t tag) {
+void tagread_add_tree(uint32_t tag) {
     struct tag_sum sum = {0};
     for (uint32_t at = 1; at < tag_count(); at++) {
         if (tagread_descends(tag_account(at)->tag->id, tag)) {
             tag_add(at, &sum);
         }
     }
-    return sum.live_bytes;
+    tag_account(tag)->tree_bytes = sum.live_bytes;
+}
+
+// A parent's number is below its children's, a tag's below its sites': from the last
+// to the first each account is whole when it is added to the one above.
+void tagread_add_trees(void) {
+    uint32_t count = tag_count();
+    for (uint32_t at = 1; at < count; at++) {
+        tag_account(at)->tree_bytes = 0;
+    }
+    for (uint32_t at = count - 1; at > 0; at--) {
+        struct tag_account *account = tag_account(at);
+        struct tag_sum sum = {0};
+        tag_add(at, &sum);
+        account->tree_bytes += sum.live_bytes;
+        uint32_t above = account->site != NULL ? account->tag->id : account->tag->parent;
+        if (above != 0) {
+            tag_account(above)->tree_bytes += account->tree_bytes;
+        }
+    }
 }
 
 void tagread_tag(uint32_t number, struct allot_tag_stats *stats) {
@@ -119,7 +138,7 @@ void tagread_tag(uint32_t number, struct allot_tag_stats *stats) {
         .live_bytes = sum.live_bytes,
         .live_blocks = sum.live_blocks,
         .peak_bytes = peak > sum.live_bytes ? peak : sum.live_bytes,
-        .tree_bytes = tagread_tree(number),
+        .tree_bytes = tag_account(number)->tree_bytes,
         .limit_bytes = __atomic_load_n(&tag->limit_bytes, __ATOMIC_RELAXED),
         .held_bytes = held,
         .malloc_calls = sum.taken_blocks,

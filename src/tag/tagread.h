@@ -14,6 +14,10 @@ void tagread_begin(void);
 void tagread_hold(uint32_t account, uint64_t bytes);
 void tagread_end(void);
 
+// Between the two, before tagread_tag: adds up what is live below one tag, or all.
+void tagread_add_tree(uint32_t tag);
+void tagread_add_trees(void);
+
 // In the child of a fork.
 void tagread_repair(void);
 

@@ -358,6 +358,23 @@ static void a_tree_adds_up_and_a_snapshot_has_every_tag(void) {
     assert_false(allot_tag_stats(leaf, all));
 }
 
+/// One below the other, with a block each.
+static void as_many_tags_as_there_may_be_are_told_in_time_that_is_linear(void) {
+    static struct allot_tag_stats all[TAG_ACCOUNTS_MAX];
+    allot_tag last = 0;
+    for (allot_tag tag = 0; (tag = allot_tag_create("deep", last)) != 0;) {
+        assert_non_null(allot_tag_malloc(tag, 16));
+        last = tag;
+    }
+    UNIT_CHECK(errno, ==, ENOMEM);
+    UNIT_CHECK(last, ==, TAG_ACCOUNTS_MAX);
+    all[0].size_bytes = sizeof all[0];
+    UNIT_CHECK(allot_tag_snapshot(all, TAG_ACCOUNTS_MAX), ==, TAG_ACCOUNTS_MAX);
+    for (size_t i = 0; i < TAG_ACCOUNTS_MAX; i++) {
+        UNIT_CHECK(all[i].tree_bytes, ==, (TAG_ACCOUNTS_MAX - i) * 16);
+    }
+}
+
 // ---- Sites and leaks
 
 static void *allocate_here(allot_tag tag) {
@@ -394,6 +411,25 @@ static void a_site_counts_for_each_of_its_tags(void) {
     assert_null(ALLOT_MALLOC(12345, 10));
     UNIT_CHECK(errno, ==, EINVAL);
     UNIT_CHECK(allot_tag_create("under a site", two + 1), ==, 0);
+}
+
+static void a_site_may_go_and_no_number_of_one_is_a_tag(void) {
+    allot_tag tag = create("plugin", 0);
+    char file[] = "plugin.c", function[] = "plugin_begin";
+    struct allot_site site = {file, function, 7, 0, 0};
+    void *block = allot_site_malloc(&site, tag, 48);
+    UNIT_CHECK(allot_tag_enter(tag + 1), ==, 0);
+    UNIT_CHECK(allot_tag_enter(0), ==, 0);
+    memset(file, 'x', sizeof file);  // what was there when its library was loaded
+    memset(function, 'x', sizeof function);
+    memset(&site, 'x', sizeof site);
+    struct allot_site_stats sites[1] = {{.size_bytes = sizeof sites[0]}};
+    UNIT_CHECK(allot_site_snapshot(sites, 1), ==, 1);
+    assert_string_equal(sites[0].file, "plugin.c");
+    assert_string_equal(sites[0].function, "plugin_begin");
+    UNIT_CHECK(sites[0].line, ==, 7);
+    UNIT_CHECK(sites[0].live_bytes, ==, 48);
+    allot_free(block);
 }
 
 static const char *leaks(unsigned flags) {
@@ -479,7 +515,9 @@ static const struct unit_case cases[] = {
     UNIT(reports_come_beyond_the_soft_limit_and_at_each_doubling),
     UNIT(the_peak_and_what_is_held_follow_what_is_live),
     UNIT(a_tree_adds_up_and_a_snapshot_has_every_tag),
+    UNIT(as_many_tags_as_there_may_be_are_told_in_time_that_is_linear),
     UNIT(a_site_counts_for_each_of_its_tags),
+    UNIT(a_site_may_go_and_no_number_of_one_is_a_tag),
     UNIT(leaks_are_told_oldest_first_and_without_the_quiet),
     UNIT(a_block_freed_twice_or_inside_is_reported),
     UNIT_WITH_FAILURES(without_memory_a_tag_says_so_and_loses_nothing),
