@@ -91,9 +91,9 @@ static void *realloc_copy(void *block, size_t usable_bytes, size_t size_bytes) {
     if (account != scope) {
         tag_set_scope(account);
     }
-    tag_lend(account, (int64_t)usable_bytes);  // the new block counts instead of the old one
+    tag_lend(account, usable_bytes);  // the new block counts instead of the old one
     void *fresh = allot_malloc(size_bytes);
-    tag_lend(account, -(int64_t)usable_bytes);
+    tag_lend(account, 0);
     if (account != scope) {
         tag_set_scope(scope);
     }

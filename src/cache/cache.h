@@ -97,6 +97,7 @@ struct cache_ledger {
     uint32_t row_count;
     uint32_t scope;             // account of scope_row
     struct tag_row *scope_row;  // the scope's, if blocks may be taken without a look at limits
+    uint64_t lent_bytes;        // tag_lend
     struct cache_ledger *next;
     struct cache cache;
 };

@@ -388,10 +388,9 @@ NOINLINE void guard_free_sized(void *block, size_t size_bytes) {
 
 // The new block counts instead of the old one.
 static bool guard_fill_again(struct guarded *fresh, const struct guarded *old, size_t size_bytes) {
-    int64_t before_bytes = (int64_t)guard_charge(old);
-    tag_lend(old->account, before_bytes);
+    tag_lend(old->account, guard_charge(old));
     bool is_filled = guard_fill(fresh, 1, size_bytes, old->account);
-    tag_lend(old->account, -before_bytes);
+    tag_lend(old->account, 0);
     return is_filled;
 }
 

@@ -368,12 +368,24 @@ static void tag_report_due(struct tag *tag, uint64_t bytes) {
     }
 }
 
+// What is lent counts twice until it is given back, and is never free for others.
+static uint64_t tag_take_lent(uint64_t bytes) {
+    struct cache_ledger *ledger = tag_ledger();
+    uint64_t lent = ledger != NULL ? ledger->lent_bytes : 0;
+    if (lent > 0) {
+        ledger->lent_bytes = 0;
+    }
+    return lent < bytes ? lent : bytes;
+}
+
 static bool tag_charge(struct tag *tag, uint64_t bytes) {
-    tag_report_due(tag, bytes);
-    if (!budget_grow(&tag->budget, (int64_t)bytes)) {
+    uint64_t lent = tag_take_lent(bytes);
+    tag_report_due(tag, bytes - lent);
+    if (bytes > lent && !budget_grow(&tag->budget, (int64_t)(bytes - lent))) {
         atomic_fetch_add_explicit(&tag->refused_calls, 1, memory_order_relaxed);
         return false;
     }
+    budget_shrink(&tag->budget, -(int64_t)lent);
     int64_t own = atomic_fetch_add_explicit(&tag->own_bytes, (int64_t)bytes, memory_order_relaxed);
     tag_raise_peak(tag, tag_positive((uint64_t)own) + bytes);
     return true;
@@ -410,9 +422,11 @@ static void tag_take_back(uint32_t account, uint64_t bytes) {
     }
 }
 
-void tag_lend(uint32_t account, int64_t bytes) {
-    if (account != 0 && tag_account(account)->tag->is_charged) {
-        budget_shrink(&tag_account(account)->tag->budget, bytes);
+void tag_lend(uint32_t account, size_t bytes) {
+    bool is_charged = account != 0 && tag_account(account)->tag->is_charged;
+    struct cache_ledger *ledger = is_charged ? tag_ledger() : NULL;
+    if (ledger != NULL) {
+        ledger->lent_bytes = bytes;
     }
 }
 

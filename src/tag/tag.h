@@ -122,9 +122,9 @@ bool tag_resize(uint32_t account, size_t from_bytes, size_t to_bytes);
 bool tag_note_taken(uint32_t account, size_t bytes);
 void tag_note_given(uint32_t account, size_t bytes);
 
-// A limit leaves room for so many bytes of a block that is about to be given back;
-// negative: no more.
-void tag_lend(uint32_t account, int64_t bytes);
+// The next block that the thread takes for the account, if a limit is to be asked, counts
+// instead of one of so many bytes that it will give back then. 0: it does not.
+void tag_lend(uint32_t account, size_t bytes);
 
 // The account of a block; 0: none, or it is no block.
 uint32_t tag_find(const void *block);

@@ -313,6 +313,50 @@ static void reports_come_beyond_the_soft_limit_and_at_each_doubling(void) {
     UNIT_CHECK(allot_tag_create_limited("odd", 0, &limits), ==, 0);
 }
 
+static void take_what_is_lent(allot_tag tag, uint64_t live_bytes, void *context) {
+    UNIT_CHECK(live_bytes, ==, (8 + 44) << 10);
+    *(void **)context = allot_tag_malloc(tag, 24 << 10);
+    reports++;
+}
+
+static void room_lent_to_a_block_that_is_resized_is_nobody_elses(void) {
+    void *taken = NULL;
+    struct allot_tag_limits limits = {.size_bytes = sizeof limits};
+    limits.limit_bytes = 54 << 10;
+    limits.soft_limit_bytes = 48 << 10;
+    limits.report = take_what_is_lent;
+    limits.context = &taken;
+    allot_tag tag = allot_tag_create_limited("lent", 0, &limits);
+    void *other = allot_tag_malloc(tag, 8 << 10);
+    void *block = allot_tag_malloc(tag, 24 << 10);
+    block = allot_realloc(block, 44 << 10);
+    UNIT_CHECK(reports, ==, 1);
+    assert_non_null(block);
+    assert_null(taken);
+    UNIT_CHECK(live(tag), ==, 52 << 10);
+    assert_null(allot_tag_malloc(tag, 4 << 10));
+    allot_free(block);
+    block = allot_tag_malloc(tag, 44 << 10);
+    assert_non_null(block);
+    allot_free(block);
+    allot_free(other);
+    UNIT_CHECK(live(tag), ==, 0);
+}
+
+static void a_block_shrinks_although_more_is_live_than_the_limit(void) {
+    allot_tag tag = create_limited(0, 0, 0);
+    void *other = allot_tag_malloc(tag, 16384);
+    void *block = allot_tag_malloc(tag, 8192);
+    UNIT_CHECK(allot_tag_set_limit(tag, 4096), ==, 0);
+    block = allot_realloc(block, 2048);
+    assert_non_null(block);
+    UNIT_CHECK(live(tag), ==, 16384 + 2048);
+    assert_null(allot_realloc(block, 8192));
+    allot_free(block);
+    allot_free(other);
+    UNIT_CHECK(live(tag), ==, 0);
+}
+
 // ---- Figures
 
 static void the_peak_and_what_is_held_follow_what_is_live(void) {
@@ -513,6 +557,8 @@ static const struct unit_case cases[] = {
     UNIT(a_limit_is_reached_to_the_byte_and_refuses_beyond),
     UNIT(a_limit_moves_and_grace_goes_beyond_it),
     UNIT(reports_come_beyond_the_soft_limit_and_at_each_doubling),
+    UNIT(room_lent_to_a_block_that_is_resized_is_nobody_elses),
+    UNIT(a_block_shrinks_although_more_is_live_than_the_limit),
     UNIT(the_peak_and_what_is_held_follow_what_is_live),
     UNIT(a_tree_adds_up_and_a_snapshot_has_every_tag),
     UNIT(as_many_tags_as_there_may_be_are_told_in_time_that_is_linear),
