@@ -687,7 +687,8 @@ struct allot_site {
 
 /// As allot_tag_malloc, counted for a site, too.
 ///
-///   site         static, zero but for the place
+///   site         static, zero but for the place, which is copied: a library that has
+///                sites may be unloaded
 ///   tag          as for allot_tag_malloc
 ///   size_bytes   as for allot_tag_malloc
 ///
@@ -1661,8 +1662,7 @@ ALLOT_API ptrdiff_t allot_slices_write(allot_slices *list, int fd);
 /// `misuse` says. Without the option `guard` there are no such blocks.
 ///
 /// Returns how many blocks are damaged, those that were reported before included.
-/// Threads: any; others go on, and one that frees a block waits while it is looked at
-/// (microseconds). Signals: no. fork: safe in the child.
+/// Threads: any; others go on, and none waits. Signals: no. fork: safe in the child.
 /// Cost: a look at each guarded block and its redzones.
 ALLOT_API size_t allot_check(void);
 

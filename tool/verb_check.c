@@ -23,11 +23,12 @@
 
 // How long output may take to come once the program has ended.
 #define CHECK_FAULT_LIBRARY "liballot-check.so"
-enum { CHECK_PATIENCE_MS = 2000, CHECK_LINE_BYTES = 8192 };
+enum { CHECK_PATIENCE_MS = 2000, CHECK_LINE_BYTES = 8192, CHECK_NAME_BYTES = 200 };
 
 struct check {
     const char *given_library;
-    const char *sample;  // N, or NULL: all blocks
+    const char *sample;  // N, or NULL
+    const char *tag;     // a name, or NULL; neither: all blocks
     char **argv;
     struct program program;
     struct child_result result;
@@ -40,6 +41,7 @@ struct check {
 static const struct argp_option check_options[] = {
     {"lib", 'l', "PATH", 0, "Preload this library instead of the one beside this command", 0},
     {"sample", 's', "N", 0, "Watch one block in about N, not all", 0},
+    {"tag", 't', "NAME", 0, "Watch the blocks of this tag and of all tags below it", 0},
     {NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
     {0},
 };
@@ -50,13 +52,25 @@ static error_t check_parse(int key, char *value, struct argp_state *state) {
     switch (key) {
     case 'l': check->given_library = value; return 0;
     case 's':
-        if (value[0] < '1' || value[0] > '9' || value[strspn(value, "0123456789")] != '\0') {
+        if (value[0] < '1' || value[0] > '9' || value[strspn(value, "0123456789")] != '\0' ||
+            strlen(value) >= CHECK_NAME_BYTES) {
             argp_error(state, "--sample takes a number, such as 1000");
         }
         check->sample = value;
         return 0;
+    case 't':
+        if (value[0] == '\0' || strlen(value) >= CHECK_NAME_BYTES) {
+            argp_error(state, "--tag takes the name of a tag");
+        }
+        check->tag = value;
+        return 0;
     case 'h': argp_state_help(state, stdout, ARGP_HELP_STD_HELP); return 0;
     case ARGP_KEY_ARG: check->argv = verb_rest_of_line(state); return 0;
+    case ARGP_KEY_END:
+        if (check->sample != NULL && check->tag != NULL) {
+            argp_error(state, "--sample and --tag exclude each other");
+        }
+        return 0;
     case ARGP_KEY_NO_ARGS:
         argp_error(state, "which program? For example: allot check -- ./server");
         return 0;
@@ -232,14 +246,19 @@ static void check_preloads(const struct check *check, char *list, size_t list_by
 }
 
 static int check_run(struct check *check) {
-    char guard[64], preloads[4 * PATH_MAX];
+    char guard[64 + CHECK_NAME_BYTES], preloads[4 * PATH_MAX];
     check_preloads(check, preloads, sizeof preloads);
     char *preload = child_preload(preloads);
     char **environment = NULL;
     int error = ENOMEM;
 
-    snprintf(guard, sizeof guard, "ALLOT_GUARD=%s%.32s",
-             check->sample == NULL ? "all" : "sample:", check->sample == NULL ? "" : check->sample);
+    snprintf(guard, sizeof guard, "ALLOT_GUARD=%s%s",
+             check->tag != NULL      ? "tag:"
+             : check->sample != NULL ? "sample:"
+                                     : "all",
+             check->tag != NULL      ? check->tag
+             : check->sample != NULL ? check->sample
+                                     : "");
     if (preload != NULL) {
         environment = child_environment((char *[]){guard, preload}, 2);
     }

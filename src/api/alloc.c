@@ -74,11 +74,6 @@ static void *alloc_large(size_t size_bytes, size_t align_bytes, bool *is_zero) {
     return block != NULL ? block : alloc_out_of_memory();
 }
 
-// What has an account is not guarded.
-static ALWAYS_INLINE bool alloc_is_guarded(size_t align_bytes, size_t size_bytes) {
-    return cache_scope == 0 && guard_wants(align_bytes, size_bytes);
-}
-
 static NOINLINE void *alloc_large_plain(size_t size_bytes) {
     bool is_zero;
     return alloc_large(size_bytes, 1, &is_zero);
@@ -88,7 +83,7 @@ static NOINLINE void *alloc_other(size_t size_bytes) {
     if (UNLIKELY(!life_is_ready())) {
         return alloc_out_of_memory();  // the tables are not filled
     }
-    if (alloc_is_guarded(1, size_bytes)) {
+    if (guard_wants(1, size_bytes)) {
         return guard_allocate(1, size_bytes, false);
     }
     return size_bytes > SIZECLASS_SPAN_MAX ? alloc_large_plain(size_bytes)
@@ -104,14 +99,9 @@ static NOINLINE void *alloc_zeroed_slow(size_t size_bytes) {
 }
 
 // In a scope every call comes here, and takes a short way.
-NOINLINE void *alloc_slow(size_t size_bytes) {
-    if (cache_scope != 0 && LIKELY(size_bytes <= SIZECLASS_SLAB_MAX)) {
-        void *block = tag_pop(cache_scope, sizeclass_of(size_bytes));
-        if (LIKELY(block != NULL)) {
-            return block;
-        }
-    }
-    return alloc_other(size_bytes);
+NOINLINE void *alloc_slow(size_t size_bytes, size_t kind) {
+    void *block = tag_pop_in_scope(kind);
+    return LIKELY(block != NULL) ? block : alloc_other(size_bytes);
 }
 
 static void *alloc_zeroed(size_t size_bytes) {
@@ -124,8 +114,8 @@ static void *alloc_zeroed(size_t size_bytes) {
         return size_bytes < LARGE_SPARSE_BYTES ? memset(block, 0, size_bytes)
                                                : large_clear(block, size_bytes);
     }
-    return alloc_is_guarded(1, size_bytes) ? guard_allocate(1, size_bytes, true)
-                                           : alloc_zeroed_slow(size_bytes);
+    return guard_wants(1, size_bytes) ? guard_allocate(1, size_bytes, true)
+                                      : alloc_zeroed_slow(size_bytes);
 }
 
 static NOINLINE void *alloc_aligned_slow(size_t align_bytes, size_t size_bytes, bool is_zeroed) {
@@ -149,7 +139,7 @@ static ALWAYS_INLINE void *alloc_aligned(size_t align_bytes, size_t size_bytes, 
     if (block != NULL) {
         return is_zeroed ? large_clear(block, size_bytes) : block;
     }
-    return alloc_is_guarded(align_bytes, size_bytes)
+    return guard_wants(align_bytes, size_bytes)
                ? guard_allocate(align_bytes, size_bytes, is_zeroed)
                : alloc_aligned_slow(align_bytes, size_bytes, is_zeroed);
 }
@@ -166,7 +156,7 @@ void *alloc_uncached(size_t align_bytes, size_t size_bytes) {
     if (kind == 0 || cache_scope != 0) {
         return alloc_aligned(align_bytes, size_bytes, false);
     }
-    if (alloc_is_guarded(align_bytes, size_bytes)) {
+    if (guard_wants(align_bytes, size_bytes)) {
         return guard_allocate(align_bytes, size_bytes, false);
     }
     void *block = cache_take_past(life_cache(), kind, &is_zero);

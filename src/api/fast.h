@@ -13,13 +13,16 @@
 
 #include <stddef.h>
 
-// Any size. NULL with errno = ENOMEM; otherwise errno is kept.
-void *alloc_slow(size_t size_bytes);
+// Any size. `kind` is its class, or 0. NULL with errno = ENOMEM; otherwise errno is kept.
+void *alloc_slow(size_t size_bytes, size_t kind);
 
 // One block of a class. `is_zero` may be NULL.
 void *alloc_class_slow(unsigned kind, bool *is_zero);
 
 void free_slow(void *block);
+
+// The same for a block of a granule of that kind.
+void free_slow_kind(void *block, size_t granule, size_t kind);
 
 // The same past the thread's cache.
 void *alloc_uncached(size_t align_bytes, size_t size_bytes);
@@ -42,18 +45,34 @@ static ALWAYS_INLINE void *fast_pop(size_t size_bytes) {
     return size_bytes <= SIZECLASS_SPAN_MAX ? cache_pop(cache, sizeclass_of(size_bytes)) : NULL;
 }
 
+// As fast_pop. The slow path is told the class.
 static ALWAYS_INLINE void *fast_malloc(size_t size_bytes) {
-    void *block = fast_pop(size_bytes);
-    return LIKELY(block != NULL) ? block : alloc_slow(size_bytes);
+    struct cache *cache = cache_self;
+    void *block;
+    if (LIKELY(size_bytes <= SIZECLASS_DIRECT_MAX)) {
+        size_t kind = cache->direct[size_bytes];
+        COMPILER_ASIDE(cache, kind);
+        block = cache_pop(cache, kind);
+        return LIKELY(block != NULL) ? block : alloc_slow(size_bytes, kind);
+    }
+    if (UNLIKELY(size_bytes > SIZECLASS_SPAN_MAX)) {
+        return alloc_slow(size_bytes, 0);
+    }
+    size_t kind = sizeclass_of(size_bytes);
+    block = cache_pop(cache, kind);
+    return LIKELY(block != NULL) ? block : alloc_slow(size_bytes, kind);
 }
 
 static ALWAYS_INLINE void fast_free(void *block) {
     size_t granule = region_granule(block);
-    if (LIKELY(region_contains(granule)) &&
-        LIKELY(cache_push(cache_self, region_kind(granule), block))) {
+    if (UNLIKELY(!region_contains(granule))) {
+        free_slow(block);
         return;
     }
-    free_slow(block);
+    size_t kind = region_kind(granule);
+    if (UNLIKELY(!cache_push(cache_self, kind, block))) {
+        free_slow_kind(block, granule, kind);
+    }
 }
 
 // The class of the size must be the one that the page map knows.

@@ -79,13 +79,15 @@ static NOINLINE void free_other(void *block) {
 
 // A block with an account takes a short way of its own: its stack looks full to
 // fast_free.
+NOINLINE void free_slow_kind(void *block, size_t granule, size_t kind) {
+    if (kind != KIND_TAGGED || UNLIKELY(!tag_push(block, granule))) {
+        free_other(block);
+    }
+}
+
 NOINLINE void free_slow(void *block) {
     size_t granule = region_granule(block);
-    if (region_contains(granule) && region_kind(granule) == KIND_TAGGED &&
-        LIKELY(tag_push(block, granule))) {
-        return;
-    }
-    free_other(block);
+    free_slow_kind(block, granule, region_contains(granule) ? region_kind(granule) : KIND_NONE);
 }
 
 void free_uncached(void *block) {

@@ -28,8 +28,16 @@ static bool life_had_threads;
 
 static void life_set_guard(uint64_t every) {
     bool is_all = every == OPTIONS_GUARD_ALL;
-    guard_init(is_all ? GUARD_ALL : every > 0 ? GUARD_SAMPLE : GUARD_NONE, every);
-    if (is_all) {
+    bool is_by_tag = every == OPTIONS_GUARD_TAG;
+    guard_init(is_all      ? GUARD_ALL
+               : is_by_tag ? GUARD_TAG
+               : every > 0 ? GUARD_SAMPLE
+                           : GUARD_NONE,
+               every);
+    if (is_by_tag) {
+        tag_watch(options_guard_tags());
+    } else if (is_all) {
+        tag_watch(NULL);
         registry_set_counting(true);  // every call takes the slow path
     }
 }
@@ -45,6 +53,7 @@ static void life_begin_tag(void) {
 void life_setup(void) {
     options_init();
     slab_init(misuse_slab);
+    cache_setup();
     struct region_options options = {
         .reserve_bytes = options_state.reserve,
         .is_thp_never = options_state.thp == LIFE_THP_NEVER,

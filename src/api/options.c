@@ -127,7 +127,10 @@ static bool options_is_stats(const char *text, size_t length) {
            (length > 5 && memcmp(text, "exit:", 5) == 0);
 }
 
-// "none", "all" or "sample:N".
+static const char options_guard_tag[] = "tag:";
+enum { OPTIONS_GUARD_TAG_LETTERS = sizeof options_guard_tag - 1 };
+
+// "none", "all", "sample:N" or "tag:NAME".
 static bool options_parse_guard(const char *text, size_t length, uint64_t *every) {
     static const char name[] = "sample:";
     size_t name_length = sizeof name - 1;
@@ -140,6 +143,11 @@ static bool options_parse_guard(const char *text, size_t length, uint64_t *every
         *every = 0;
         return true;
     }
+    if (length > OPTIONS_GUARD_TAG_LETTERS &&
+        memcmp(text, options_guard_tag, OPTIONS_GUARD_TAG_LETTERS) == 0) {
+        *every = OPTIONS_GUARD_TAG;
+        return true;
+    }
     return length > name_length && memcmp(text, name, name_length) == 0 &&
            fmt_parse_number(&at, every) && at == text + length && *every > 0 &&
            *every <= UINT32_MAX;
@@ -149,6 +157,10 @@ uint64_t options_guard_every(void) {
     uint64_t every = 0;
     options_parse_guard(options_state.guard, strlen(options_state.guard), &every);
     return every;
+}
+
+const char *options_guard_tags(void) {
+    return options_state.guard + OPTIONS_GUARD_TAG_LETTERS;
 }
 
 static bool options_parse_text(const struct options_row *row, const char *text, size_t length) {

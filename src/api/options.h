@@ -23,9 +23,12 @@ struct options {
 };
 extern struct options options_state;
 
-// One block in so many is to be guarded; 0: none, OPTIONS_GUARD_ALL: every one.
+// One block in so many is to be guarded; 0: none, OPTIONS_GUARD_ALL: every one,
+// OPTIONS_GUARD_TAG: those of tags, whose names options_guard_tags tells.
 #define OPTIONS_GUARD_ALL UINT64_MAX
+#define OPTIONS_GUARD_TAG (UINT64_MAX - 1)
 uint64_t options_guard_every(void);
+const char *options_guard_tags(void);
 
 // Reads the defaults, then what the program was linked with, then the
 // environment. What is wrong is kept for options_complain. Only the first call

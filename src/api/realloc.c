@@ -89,13 +89,13 @@ static void *realloc_copy(void *block, size_t usable_bytes, size_t size_bytes) {
     uint32_t scope = cache_scope;
     uint32_t account = tag_find(block);
     if (account != scope) {
-        registry_set_scope(account);
+        tag_set_scope(account);
     }
-    tag_lend(account, (int64_t)usable_bytes);  // the new block counts instead of the old one
+    tag_lend(account, usable_bytes);  // the new block counts instead of the old one
     void *fresh = allot_malloc(size_bytes);
-    tag_lend(account, -(int64_t)usable_bytes);
+    tag_lend(account, 0);
     if (account != scope) {
-        registry_set_scope(scope);
+        tag_set_scope(scope);
     }
     if (fresh == NULL) {
         return NULL;

@@ -6,7 +6,9 @@
 #include "api/life.h"
 #include "api/options.h"
 #include "base/bits.h"
+#include "guard/guard.h"
 #include "heap/registry.h"
+#include "os/frame.h"
 #include "slab/large.h"
 #include "tag/tagread.h"
 
@@ -69,6 +71,7 @@ int allot_tag_set_grace(allot_tag number, bool on) {
 
 // Of any function, in the scope of an account.
 static NOINLINE void *api_tag_malloc(uint32_t account, size_t align_bytes, size_t size_bytes) {
+    FRAME_KEEP();
     if (!life_is_ready()) {
         errno = ENOMEM;
         return NULL;
@@ -77,10 +80,10 @@ static NOINLINE void *api_tag_malloc(uint32_t account, size_t align_bytes, size_
         errno = EINVAL;
         return NULL;
     }
-    uint32_t before = registry_set_scope(account);
+    uint32_t before = tag_set_scope(account);
     void *block =
         align_bytes > 1 ? allot_aligned(align_bytes, size_bytes) : fast_malloc(size_bytes);
-    registry_set_scope(before);
+    tag_set_scope(before);
     return block;
 }
 
@@ -96,6 +99,7 @@ static ALWAYS_INLINE void *api_tag_take(uint32_t account, size_t size_bytes) {
 
 static void *api_tag_calloc(uint32_t account, size_t count, size_t size_bytes) {
     size_t bytes;
+    FRAME_KEEP();
     if (__builtin_mul_overflow(count, size_bytes, &bytes)) {
         errno = ENOMEM;
         return NULL;
@@ -104,19 +108,26 @@ static void *api_tag_calloc(uint32_t account, size_t count, size_t size_bytes) {
         errno = EINVAL;
         return NULL;
     }
-    uint32_t before = registry_set_scope(account);
+    uint32_t before = tag_set_scope(account);
     void *block = allot_calloc(count, size_bytes);
-    registry_set_scope(before);
+    tag_set_scope(before);
     return block;
+}
+
+static uint32_t api_tag_find(const void *block) {
+    size_t granule = region_granule(block);
+    bool is_guarded = region_contains(granule) && region_kind(granule) == KIND_PEN;
+    return is_guarded ? guard_account(block) : tag_find(block);
 }
 
 // Whether a block stays with the account that it has.
 static bool api_tag_has(allot_tag tag, const void *block) {
-    uint32_t owner = tag_find(block);
+    uint32_t owner = api_tag_find(block);
     return block != NULL && (owner != 0 ? tag_account(owner)->tag->id : 0) == tag;
 }
 
-static void *api_tag_realloc(uint32_t account, void *block, size_t size_bytes) {
+static NOINLINE void *api_tag_realloc(uint32_t account, void *block, size_t size_bytes) {
+    FRAME_KEEP();
     if (block != NULL && size_bytes == 0) {
         return allot_realloc(block, 0);
     }
@@ -193,30 +204,37 @@ void allot_tag_free(void *block) {
 allot_tag allot_tag_enter(allot_tag tag) {
     const struct cache_ledger *ledger = cache_tagged;
     // The numbers of its rows were checked when these were used first.
-    bool is_known = tag == 0 || (tag < ledger->row_count && ledger->rows[tag].is_plain != 0);
+    bool is_known =
+        tag == 0 || (tag < ledger->row_count && ledger->rows[tag].is_plain == TAG_ROW_OF_TAG);
     if (!is_known && (!life_is_ready() || !api_tag_exists(tag))) {
         return cache_scope;
     }
-    return registry_set_scope(tag);
+    return tag_set_scope(tag);
 }
 
 void allot_tag_leave(allot_tag before) {
-    registry_set_scope(before);
+    tag_set_scope(before);
 }
 
 allot_tag allot_tag_of(const void *block) {
-    uint32_t account = tag_find(block);
+    uint32_t account = api_tag_find(block);
     return account != 0 ? tag_account(account)->tag->id : 0;
 }
 
 // ---- Figures
+
+static void api_tag_begin(void) {
+    tagread_begin();
+    guard_each(tagread_hold);
+}
 
 bool allot_tag_stats(allot_tag tag, struct allot_tag_stats *stats) {
     if (stats->size_bytes != sizeof *stats || tag == 0 || !api_tag_exists(tag)) {
         errno = EINVAL;
         return false;
     }
-    tagread_begin();
+    api_tag_begin();
+    tagread_add_tree(tag);
     tagread_tag(tag, stats);
     tagread_end();
     return true;
@@ -228,7 +246,8 @@ size_t allot_tag_snapshot(struct allot_tag_stats *stats, size_t count) {
         return 0;
     }
     size_t found = 0;
-    tagread_begin();
+    api_tag_begin();
+    tagread_add_trees();
     for (uint32_t at = 1; at < tag_count(); at++) {
         if (tag_account(at)->site == NULL && found++ < count) {
             tagread_tag(at, &stats[found - 1]);
@@ -253,7 +272,10 @@ size_t allot_site_snapshot(struct allot_site_stats *stats, size_t count) {
 }
 
 void allot_tag_print(int fd) {
+    api_tag_begin();
+    tagread_add_trees();
     tagread_print(fd);
+    tagread_end();
 }
 
 void allot_mark(void) {

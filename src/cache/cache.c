@@ -69,6 +69,10 @@ void cache_init(struct cache *cache, uint16_t number, uint16_t shard) {
     cache->purge_seen = atomic_load_explicit(&cache_policy.purge_request, memory_order_relaxed);
 }
 
+void cache_setup(void) {
+    memcpy(cache_none.direct, sizeclass_direct, sizeof cache_none.direct);
+}
+
 // ---- Stacks
 
 static void **cache_take_stack(struct cache *cache, unsigned slots_log2) {

@@ -95,6 +95,9 @@ struct cache {
 struct cache_ledger {
     struct tag_row *rows;  // layer 6: only their address is kept here
     uint32_t row_count;
+    uint32_t scope;             // account of scope_row
+    struct tag_row *scope_row;  // the scope's, if blocks may be taken without a look at limits
+    uint64_t lent_bytes;        // tag_lend
     struct cache_ledger *next;
     struct cache cache;
 };
@@ -123,6 +126,9 @@ struct cache_policy {
     _Atomic(uint32_t) purge_request;  // changes when caches shall be emptied
 };
 extern struct cache_policy cache_policy;
+
+// So that cache_none knows the classes, too; once, when sizeclass_direct is filled.
+void cache_setup(void);
 
 // A block of the class from the stack; NULL if it is empty.
 static ALWAYS_INLINE void *cache_pop(struct cache *cache, size_t kind) {

@@ -58,7 +58,8 @@ static COLD void *cxx_retry(size_t align_bytes, size_t size_bytes) {
 static NOINLINE void *cxx_new_slow(size_t align_bytes, size_t size_bytes) {
     FRAME_KEEP();
     bool is_plain = align_bytes <= alignof(max_align_t);
-    void *block = is_plain ? alloc_slow(size_bytes) : allot_aligned(align_bytes, size_bytes);
+    size_t kind = size_bytes <= SIZECLASS_SPAN_MAX ? sizeclass_of(size_bytes) : 0;
+    void *block = is_plain ? alloc_slow(size_bytes, kind) : allot_aligned(align_bytes, size_bytes);
     return LIKELY(block != NULL) ? block : cxx_retry(align_bytes, size_bytes);
 }
 

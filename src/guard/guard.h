@@ -3,9 +3,11 @@
 //   all      every block has redzones, a large one fences; all calls take the slow
 //            path, since every thread's cache_self stays at cache_none
 //   sample   of the blocks that pass slow paths one in so many is fenced
+//   tag      as all, for the tags that are watched: no other call changes its path
 //
 // A freed block is kept in quarantine, filled or inaccessible, before its memory
-// is used again. Blocks of first-class heaps are not watched.
+// is used again. A block that has an account keeps it in its record, and counts for it
+// as an ordinary one would. Blocks of first-class heaps are not watched.
 #ifndef ALLOT_GUARD_GUARD_H
 #define ALLOT_GUARD_GUARD_H
 
@@ -16,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum guard_mode { GUARD_NONE, GUARD_SAMPLE, GUARD_ALL };
+enum guard_mode { GUARD_NONE, GUARD_SAMPLE, GUARD_ALL, GUARD_TAG };
 extern enum guard_mode guard_mode;  // never changes after guard_init
 
 // Once, before any block is taken.
@@ -41,6 +43,13 @@ void guard_free(void *block);
 void guard_free_sized(void *block, size_t size_bytes);
 void *guard_realloc(void *block, size_t size_bytes);
 size_t guard_usable_bytes(const char *function, const void *block);
+
+// The account of a live block; 0: none, or it is no block.
+uint32_t guard_account(const void *block);
+
+// Calls `visit` for each live block, with its account and the bytes that it keeps in use;
+// it takes no lock.
+void guard_each(void (*visit)(uint32_t account, uint64_t bytes));
 
 struct guard_stats {
     size_t live_bytes, live_blocks;  // as asked for

@@ -14,6 +14,8 @@
 //   BUSY -> QUARANTINED  freed, filled or fenced, and not used again for a while
 //   QUARANTINED -> BUSY -> FREE
 //   LIVE, QUARANTINED <-> the same + GUARDED_PINNED   by a walk, for moments
+//   LIVE + PINNED -> BUSY + PINNED -> HANDED + PINNED   by who frees it meanwhile and
+//                         need not wait: the walk puts it into quarantine
 #ifndef ALLOT_GUARD_PEN_H
 #define ALLOT_GUARD_PEN_H
 
@@ -27,13 +29,16 @@ enum guarded_state {
     GUARDED_LIVE,
     GUARDED_BUSY,
     GUARDED_QUARANTINED,
-    GUARDED_PINNED = 4,  // added to another state
+    GUARDED_HANDED,
+    GUARDED_PINNED = 8,  // added to another state
 };
 
 struct guarded {
     _Atomic(uint32_t) state;
-    bool is_reported;       // its damage
-    bool is_closed;         // all of it is inaccessible
+    bool is_reported : 1;   // its damage
+    bool is_closed : 1;     // all of it is inaccessible
+    uint8_t align_log2;     // as it was asked for
+    uint16_t account;       // who allocated it; 0: nobody said
     uint32_t taken, given;  // traces; given = 0: not freed
     struct pen *pen;
     struct guarded *next;  // free in its class; later in the quarantine

@@ -9,6 +9,7 @@
 #include "os/frame.h"
 #include "os/lock.h"
 #include "os/os.h"
+#include "tag/tag.h"
 
 #include <string.h>
 
@@ -90,14 +91,33 @@ static void report_add_block(struct fmt *fmt, const struct guarded *guarded) {
     fmt_hex(fmt, (uintptr_t)guarded->block);
 }
 
+static void report_add_tag(struct fmt *fmt, uint32_t number) {
+    const struct tag_account *account = tag_account(number);
+    fmt_text(fmt, "  of the tag ");
+    fmt_text(fmt, account->tag->name);
+    if (account->site != NULL) {
+        fmt_text(fmt, ", from ");
+        fmt_text(fmt, account->site->function);
+        fmt_text(fmt, " at ");
+        fmt_text(fmt, account->site->file);
+        fmt_text(fmt, ":");
+        fmt_number(fmt, account->site->line);
+    }
+    fmt_text(fmt, "\n");
+}
+
 static void report_add_traces(struct fmt *fmt, const struct guarded *guarded, uint32_t now) {
     if (now != 0) {
         report_add_trace(fmt, "by the call at", now);
     }
-    if (guarded != NULL && guarded->block != NULL) {
+    bool is_known = guarded != NULL && guarded->block != NULL;
+    if (is_known && guarded->account != 0) {
+        report_add_tag(fmt, guarded->account);
+    }
+    if (is_known) {
         report_add_trace(fmt, "allocated at", guarded->taken);
     }
-    if (guarded != NULL && guarded->block != NULL && guarded->given != 0) {
+    if (is_known && guarded->given != 0) {
         report_add_trace(fmt, "freed at", guarded->given);
     }
     fmt_text(fmt, "  `allot check -- PROGRAM` names functions and lines\n");

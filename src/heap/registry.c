@@ -162,6 +162,13 @@ static ALWAYS_INLINE void registry_select(struct cache *cache) {
     cache_self = is_slow ? &cache_none : cache;
 }
 
+// That of all threads without a ledger has no row, and is not written to.
+static ALWAYS_INLINE void registry_forget_scope(void) {
+    if (cache_tagged->scope_row != NULL) {
+        cache_tagged->scope_row = NULL;
+    }
+}
+
 static struct cache *registry_start(void) {
     if (registry_round == REGISTRY_OVER) {
         return NULL;
@@ -194,6 +201,7 @@ static struct cache *registry_start(void) {
     uint64_t turn = atomic_load_explicit(&cache->turn, memory_order_relaxed);
     registry_id = (uintptr_t)cache | turn << REGISTRY_ADDRESS_BITS;
     cache_tagged = cache->ledger != NULL ? cache->ledger : &cache_no_ledger;
+    registry_forget_scope();
     cache_scope = cache_scope != 0 ? cache_scope : registry_state.first_scope;
     registry_select(cache);
     if (registry_state.has_key) {
@@ -240,6 +248,7 @@ uint32_t registry_set_scope(uint32_t account) {
     struct cache *cache = LIKELY(registry_own != NULL) ? registry_own : registry_cache();
     uint32_t before = cache_scope;
     cache_scope = account;
+    registry_forget_scope();
     if (LIKELY(cache != NULL)) {
         registry_select(cache);
     }

@@ -75,8 +75,7 @@ struct span {
             COMPILER_LATE(bool) is_moved;          // its pages came from elsewhere (os_move)
         } large;
         struct {  // KIND_TAGGED, of each granule: so that a free need not look further
-            _Atomic(uint16_t) *accounts;  // of the slab's first block; others before it
-            struct span *first;
+            _Atomic(uint16_t) *accounts;      // of the slab's first block; others before it
             uint32_t size_bytes, reciprocal;  // of the class
             uint32_t skip_bytes;              // from the slab's start to the granule's
             uint32_t kind;                    // the class that it is the twin of
@@ -94,7 +93,8 @@ struct span {
     _Atomic(uint32_t) state;        // enum span_state; of a slab with its generation above
     uint32_t granule_count;         // [holder of the span]
     uint32_t list_next, list_prev;  // partial list                  [lock of the class]
-    _Atomic(uint16_t) lessee;       // who leased it last: a hint for statistics
+    _Atomic(uint16_t) lessee;       // who leased it last: a hint for statistics. Of KIND_TAGGED
+                                    // in each granule
     uint8_t kind;                   // size class of a slab
     bool is_listed;                 // on the list of its class      [lock of the class]
     uint8_t list_epoch;             // of registry forks, when it was listed

@@ -469,8 +469,7 @@ static unsigned slab_refill(unsigned kind, unsigned shard, struct slab_lease *le
         if (lease->slab == 0) {
             return 0;
         }
-        atomic_store_explicit(&region_span(lease->slab)->lessee, lease->lessee,
-                              memory_order_relaxed);
+        twin_set_lessee(lease->slab, kind, lease->lessee);
     }
 }
 
@@ -488,8 +487,7 @@ unsigned slab_take_common(unsigned kind, unsigned shard, uint16_t lessee, void *
     lock_take(&list->lock);
     list->common.lessee = lessee;
     if (list->common.slab != 0) {
-        atomic_store_explicit(&region_span(list->common.slab)->lessee, lessee,
-                              memory_order_relaxed);
+        twin_set_lessee(list->common.slab, kind, lessee);
     }
     unsigned count = slab_refill(kind, shard, &list->common, &taking, list);
     lock_give(&list->lock);

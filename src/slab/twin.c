@@ -78,7 +78,6 @@ void twin_describe(uint32_t slab, unsigned kind) {
         struct span *span = first + i;
         __atomic_store_n(&span->kind, (uint8_t)kind, __ATOMIC_RELAXED);
         span->as.tagged.accounts = twin_place(first->words, 0);
-        span->as.tagged.first = first;
         span->as.tagged.size_bytes = class->size_bytes;
         span->as.tagged.reciprocal = class->reciprocal;
         span->as.tagged.skip_bytes = i << GRANULE_LOG2;

@@ -19,6 +19,14 @@ void twin_detach_words(struct span *span, unsigned kind);
 // Writes the records of a new slab: each granule's says what a free needs to know.
 void twin_describe(uint32_t slab, unsigned kind);
 
+// Who leased a slab of any class. Of a twin each granule's record says so, too.
+static ALWAYS_INLINE void twin_set_lessee(uint32_t slab, unsigned kind, uint16_t lessee) {
+    uint32_t count = sizeclass_is_twin(kind) ? sizeclass_table[kind].granule_count : 1;
+    for (uint32_t g = slab; g < slab + count; g++) {
+        atomic_store_explicit(&region_span(g)->lessee, lessee, memory_order_relaxed);
+    }
+}
+
 // In the child of a fork.
 void twin_repair(void);
 

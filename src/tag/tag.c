@@ -3,6 +3,7 @@
 
 #include "base/bits.h"
 #include "base/config.h"
+#include "base/fmt.h"
 #include "heap/registry.h"
 #include "os/lock.h"
 #include "slab/large.h"
@@ -28,7 +29,8 @@ static struct {
     struct cache_ledger *ledgers;  // only grows
     struct tag_row *rows_free[TAG_ROWS_POOLS];
     struct tag *charged;
-} tag_state = {.count = 1};
+    const char *watched;  // names; NULL: all
+} tag_state = {.count = 1, .watched = ""};
 
 // ---- Accounts
 
@@ -61,6 +63,24 @@ static uint32_t tag_publish(void) {
     return number;
 }
 
+void tag_watch(const char *names) {
+    tag_state.watched = names;
+}
+
+// Names are cut where those of tags are.
+bool tag_is_named(const struct tag *tag, const char *names) {
+    size_t length = strlen(tag->name);
+    while (*names != '\0') {
+        size_t known = fmt_length_until(names, ':');
+        size_t cut = known < TAG_NAME_BYTES ? known : TAG_NAME_BYTES - 1;
+        if (cut > 0 && cut == length && memcmp(names, tag->name, length) == 0) {
+            return true;
+        }
+        names += known + (names[known] == ':');
+    }
+    return false;
+}
+
 static void tag_fill(struct tag *tag, const char *name, const struct allot_tag_limits *limits) {
     for (size_t i = 0; name != NULL && i < TAG_NAME_BYTES - 1 && name[i] != '\0'; i++) {
         tag->name[i] = name[i];
@@ -68,6 +88,8 @@ static void tag_fill(struct tag *tag, const char *name, const struct allot_tag_l
     struct tag *parent = tag->parent != 0 ? tag_account(tag->parent)->tag : NULL;
     budget_init(&tag->budget, parent != NULL ? &parent->budget : NULL);
     tag->is_charged = limits != NULL || (parent != NULL && parent->is_charged);
+    tag->is_watched = (parent != NULL && parent->is_watched) || tag_state.watched == NULL ||
+                      tag_is_named(tag, tag_state.watched);
     tag->has_limits = limits != NULL;
     if (limits != NULL) {
         tag->limit_bytes = limits->limit_bytes;
@@ -107,14 +129,30 @@ static uint32_t tag_site_find(const struct allot_site *site, uint32_t tag) {
     return at;
 }
 
+// What is known of a site outlives the library that it is in. NULL: no memory.
+static const struct allot_site *tag_copy_site(const struct allot_site *site) {
+    size_t file_bytes = site->file != NULL ? strlen(site->file) + 1 : 1;
+    size_t function_bytes = site->function != NULL ? strlen(site->function) + 1 : 1;
+    struct allot_site *copy = region_take_meta(sizeof *copy + file_bytes + function_bytes);
+    if (copy != NULL) {
+        char *text = (char *)(copy + 1);
+        copy->file = memcpy(text, site->file != NULL ? site->file : "", file_bytes);
+        copy->function =
+            memcpy(text + file_bytes, site->function != NULL ? site->function : "", function_bytes);
+        copy->line = site->line;
+    }
+    return copy;
+}
+
 static uint32_t tag_site_create(struct allot_site *site, uint32_t tag) {
     struct tag_account *account = tag_next_account();
-    if (account == NULL) {
+    const struct allot_site *copy = account != NULL ? tag_copy_site(site) : NULL;
+    if (copy == NULL) {
         return tag;
     }
     struct tag_account *own = tag_account(tag);
     account->tag = own->tag;
-    account->site = site;
+    account->site = copy;
     account->next_of_site = site->first;
     atomic_store_explicit(&account->next, own->next, memory_order_relaxed);
     uint32_t number = tag_publish();
@@ -187,6 +225,7 @@ static bool tag_grow_rows(struct cache_ledger *ledger, uint32_t account) {
             *(struct tag_row **)old = tag_state.rows_free[old_log2];
             tag_state.rows_free[old_log2] = old;
         }
+        ledger->scope_row = NULL;
         ledger->rows = rows;
         ledger->row_count = 1u << rows_log2;
     }
@@ -204,7 +243,14 @@ static struct tag_row *tag_row(uint32_t account) {
         return NULL;
     }
     struct tag_row *row = &ledger->rows[account];
-    row->is_plain = !tag_account(account)->tag->is_charged;
+    const struct tag *tag = tag_account(account)->tag;
+    row->is_plain = tag->is_charged || tag->is_watched   ? TAG_ROW_SLOW
+                    : tag_account(account)->site == NULL ? TAG_ROW_OF_TAG
+                                                         : TAG_ROW_OF_SITE;
+    if (account == cache_scope && row->is_plain != 0) {
+        ledger->scope = account;
+        ledger->scope_row = row;
+    }
     return row;
 }
 
@@ -322,12 +368,24 @@ static void tag_report_due(struct tag *tag, uint64_t bytes) {
     }
 }
 
+// What is lent counts twice until it is given back, and is never free for others.
+static uint64_t tag_take_lent(uint64_t bytes) {
+    struct cache_ledger *ledger = tag_ledger();
+    uint64_t lent = ledger != NULL ? ledger->lent_bytes : 0;
+    if (lent > 0) {
+        ledger->lent_bytes = 0;
+    }
+    return lent < bytes ? lent : bytes;
+}
+
 static bool tag_charge(struct tag *tag, uint64_t bytes) {
-    tag_report_due(tag, bytes);
-    if (!budget_grow(&tag->budget, (int64_t)bytes)) {
+    uint64_t lent = tag_take_lent(bytes);
+    tag_report_due(tag, bytes - lent);
+    if (bytes > lent && !budget_grow(&tag->budget, (int64_t)(bytes - lent))) {
         atomic_fetch_add_explicit(&tag->refused_calls, 1, memory_order_relaxed);
         return false;
     }
+    budget_shrink(&tag->budget, -(int64_t)lent);
     int64_t own = atomic_fetch_add_explicit(&tag->own_bytes, (int64_t)bytes, memory_order_relaxed);
     tag_raise_peak(tag, tag_positive((uint64_t)own) + bytes);
     return true;
@@ -364,9 +422,11 @@ static void tag_take_back(uint32_t account, uint64_t bytes) {
     }
 }
 
-void tag_lend(uint32_t account, int64_t bytes) {
-    if (account != 0 && tag_account(account)->tag->is_charged) {
-        budget_shrink(&tag_account(account)->tag->budget, bytes);
+void tag_lend(uint32_t account, size_t bytes) {
+    bool is_charged = account != 0 && tag_account(account)->tag->is_charged;
+    struct cache_ledger *ledger = is_charged ? tag_ledger() : NULL;
+    if (ledger != NULL) {
+        ledger->lent_bytes = bytes;
     }
 }
 
@@ -477,8 +537,8 @@ NOINLINE bool tag_give_slow(void *block, size_t granule) {
         cache_give_uncached(twin, block);
         return true;
     }
-    const struct span *first = region_span((uint32_t)granule)->as.tagged.first;
-    uint16_t lessee = atomic_load_explicit(&first->lessee, memory_order_relaxed);
+    const struct span *span = region_span((uint32_t)granule);
+    uint16_t lessee = atomic_load_explicit(&span->lessee, memory_order_relaxed);
     if (row != NULL && lessee != ledger->cache.number) {
         compiler_count_up(&row->remote_blocks);
     }
@@ -512,6 +572,23 @@ bool tag_resize(uint32_t account, size_t from_bytes, size_t to_bytes) {
     }
     tag_change(account, tag_row(account), &(struct tag_change){more, 0, less, 0});
     return true;
+}
+
+bool tag_note_taken(uint32_t account, size_t bytes) {
+    if (account == 0) {
+        return true;
+    }
+    if (!tag_admit(account, tag_row(account), bytes)) {
+        return false;
+    }
+    tag_change(account, tag_row(account), &(struct tag_change){bytes, 1, 0, 0});
+    return true;
+}
+
+void tag_note_given(uint32_t account, size_t bytes) {
+    if (account != 0) {
+        tag_change(account, tag_row(account), &(struct tag_change){0, 0, bytes, 1});
+    }
 }
 
 void tag_repair(void) {

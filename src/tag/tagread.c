@@ -16,7 +16,7 @@ static struct lock tagread_lock;  // of held_bytes
 
 // ---- What is held
 
-static void tagread_hold(uint32_t account, uint64_t bytes) {
+void tagread_hold(uint32_t account, uint64_t bytes) {
     if (account != 0 && account < tag_count()) {
         atomic_fetch_add_explicit(&tag_account(account)->held_bytes, bytes, memory_order_relaxed);
     }
@@ -93,14 +93,33 @@ static bool tagread_descends(uint32_t tag, uint32_t ancestor) {
     return tag != 0;
 }
 
-static uint64_t tagread_tree(uint32_t tag) {
+void tagread_add_tree(uint32_t tag) {
     struct tag_sum sum = {0};
     for (uint32_t at = 1; at < tag_count(); at++) {
         if (tagread_descends(tag_account(at)->tag->id, tag)) {
             tag_add(at, &sum);
         }
     }
-    return sum.live_bytes;
+    tag_account(tag)->tree_bytes = sum.live_bytes;
+}
+
+// A parent's number is below its children's, a tag's below its sites': from the last
+// to the first each account is whole when it is added to the one above.
+void tagread_add_trees(void) {
+    uint32_t count = tag_count();
+    for (uint32_t at = 1; at < count; at++) {
+        tag_account(at)->tree_bytes = 0;
+    }
+    for (uint32_t at = count - 1; at > 0; at--) {
+        struct tag_account *account = tag_account(at);
+        struct tag_sum sum = {0};
+        tag_add(at, &sum);
+        account->tree_bytes += sum.live_bytes;
+        uint32_t above = account->site != NULL ? account->tag->id : account->tag->parent;
+        if (above != 0) {
+            tag_account(above)->tree_bytes += account->tree_bytes;
+        }
+    }
 }
 
 void tagread_tag(uint32_t number, struct allot_tag_stats *stats) {
@@ -119,7 +138,7 @@ void tagread_tag(uint32_t number, struct allot_tag_stats *stats) {
         .live_bytes = sum.live_bytes,
         .live_blocks = sum.live_blocks,
         .peak_bytes = peak > sum.live_bytes ? peak : sum.live_bytes,
-        .tree_bytes = tagread_tree(number),
+        .tree_bytes = tag_account(number)->tree_bytes,
         .limit_bytes = __atomic_load_n(&tag->limit_bytes, __ATOMIC_RELAXED),
         .held_bytes = held,
         .malloc_calls = sum.taken_blocks,
@@ -183,7 +202,6 @@ void tagread_print(int fd) {
     char text[TAGREAD_TEXT_BYTES];
     struct fmt fmt;
     os_write(fd, head, sizeof head - 1);
-    tagread_begin();
     for (uint32_t at = 1; at < tag_count(); at++) {
         if (tag_account(at)->site != NULL) {
             continue;
@@ -203,7 +221,6 @@ void tagread_print(int fd) {
         fmt_text(&fmt, "\n");
         os_write(fd, text, fmt_length(&fmt));
     }
-    tagread_end();
 }
 
 // A string of JSON: quotation marks, backslashes and control characters are escaped.
@@ -222,23 +239,11 @@ static void tagread_quote(struct fmt *fmt, const char *text) {
     fmt_text(fmt, "\"");
 }
 
-static bool tagread_is_named(const char *names, const char *name) {
-    size_t length = strlen(name);
-    while (*names != '\0') {
-        size_t known = fmt_length_until(names, ':');
-        if (known > 0 && known == length && memcmp(names, name, length) == 0) {
-            return true;
-        }
-        names += known + (names[known] == ':');
-    }
-    return false;
-}
-
 static bool tagread_is_quiet(const struct tag *tag, const char *quiet) {
-    while (tag->parent != 0 && !tagread_is_named(quiet, tag->name)) {
+    while (tag->parent != 0 && !tag_is_named(tag, quiet)) {
         tag = tag_account(tag->parent)->tag;
     }
-    return tagread_is_named(quiet, tag->name);
+    return tag_is_named(tag, quiet);
 }
 
 static void tagread_add_leak(struct fmt *fmt, const struct allot_site_stats *stats,

@@ -1,6 +1,8 @@
 // deeds.c - commits one fault and goes on to the end; table.py judges what became of it.
 //
 //   deeds KIND SIZE [BYTES]     prints the usable size that the block had
+//
+// With DEEDS_TAG=NAME in the environment the block has a tag of this name.
 #include "../support/api.h"
 #include "../support/check.h"
 
@@ -9,6 +11,7 @@
 #include <string.h>
 
 static size_t size, bytes;
+static allot_tag tag;
 
 /// A block of the size; with ALLOT_GUARD=sample:N one that is watched, which ends where it was
 /// asked to.
@@ -16,7 +19,7 @@ static char *take(void) {
     const char *guard = getenv("ALLOT_GUARD");
     bool is_sampled = guard != NULL && strncmp(guard, "sample", 6) == 0;
     for (int i = 0; i < 100000; i++) {
-        char *block = (char *)api_malloc(size);
+        char *block = (char *)(tag != 0 ? allot_tag_malloc(tag, size) : api_malloc(size));
         CHECK_PTR(block, !=, NULL);
         memset(block, 0x11, size);
         if (!is_sampled || api_usable_size(block) == size) {
@@ -142,9 +145,11 @@ int main(int argc, char **argv) {
     CHECK(argc >= 3);
     size = strtoull(argv[2], NULL, 10);
     bytes = argc > 3 ? strtoull(argv[3], NULL, 10) : 0;
+    const char *name = getenv("DEEDS_TAG");
+    tag = name != NULL ? allot_tag_create(name, 0) : 0;
     // Neighbours, so that what is written beyond a block lies in mapped memory.
     for (int i = 0; i < 16; i++) {
-        memset(api_malloc(size), 0x22, size);
+        memset(tag != 0 ? allot_tag_malloc(tag, size) : api_malloc(size), 0x22, size);
     }
     for (size_t i = 0; i < sizeof(deeds) / sizeof(deeds[0]); i++) {
         if (strcmp(deeds[i].name, argv[1]) == 0) {

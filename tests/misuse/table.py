@@ -17,7 +17,9 @@ import sys
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "doc" / "guard.md"
 BEGIN, END = "<!-- table -->\n", "<!-- end of table -->\n"
-MODES = [("none", "none"), ("sample:N", "sample:1"), ("all", "all")]
+# Title of the column, the option, the tag of the block.
+MODES = [("`none`", "none", ""), ("`sample:N`", "sample:1", ""), ("`all`", "all", ""),
+         ("`all`, with a tag", "all", "of_a_tag"), ("`tag:NAME`", "tag:of_a_tag", "of_a_tag")]
 SIZES = [1, 24, 100, 1000, 5000, 20000, 100000, 1000000]
 BYTES = [1, 7, 16, 64, 4096]
 FREES = [
@@ -36,13 +38,17 @@ WRITES = [("overrun", "behind the end"), ("underrun", "before the start"),
 ORDER = ["named", "stopped", "harmless", "missed"]
 
 
-def outcome(program, mode, kind, size, count):
+def outcome(program, mode, tag, kind, size, count):
     """One of ORDER."""
     environment = {name: value for name, value in os.environ.items()
                    if not name.startswith("ALLOT_")}
+    environment |= {"ALLOT_GUARD": mode} | ({"DEEDS_TAG": tag} if tag else {})
     done = subprocess.run([program, kind, str(size), str(count)], check=False, text=True,
-                          capture_output=True, env={**environment, "ALLOT_GUARD": mode})
+                          capture_output=True, env=environment)
     if "allot: error: " in done.stderr and done.returncode == -signal.SIGABRT:
+        is_of_a_block = "-byte block" in done.stderr or "  allocated at" in done.stderr
+        if tag and is_of_a_block and f"  of the tag {tag}\n" not in done.stderr:
+            sys.exit(f"{kind} {size} {count} with ALLOT_GUARD={mode} names no tag: {done}")
         return "named"
     if done.returncode == -signal.SIGSEGV:
         return "stopped"
@@ -53,7 +59,7 @@ def outcome(program, mode, kind, size, count):
     return "harmless" if end <= usable else "missed"
 
 
-def cell(program, mode, kind, count=0):
+def cell(program, mode, tag, kind, count=0):
     """What became of the fault over all sizes."""
     sizes = SIZES
     if kind == "free_inside":
@@ -62,7 +68,7 @@ def cell(program, mode, kind, count=0):
         sizes = [size for size in SIZES if size // 2 + count <= size]
     elif "_of_the_stack" in kind or "_static" in kind:
         sizes = SIZES[:1]
-    found = collections.Counter(outcome(program, mode, kind, size, count) for size in sizes)
+    found = collections.Counter(outcome(program, mode, tag, kind, size, count) for size in sizes)
     return found, ", ".join(f"{found[name]} {name}" for name in ORDER if found[name])
 
 
@@ -71,11 +77,11 @@ def table(program):
     rows = [(title, kind, 0) for kind, title in FREES]
     rows += [(f"{count} byte{'s' if count > 1 else ''} written {title}", kind, count)
              for kind, title in WRITES for count in BYTES]
-    lines = ["| fault | " + " | ".join(f"`{name}`" for name, _ in MODES) + " |",
+    lines = ["| fault | " + " | ".join(name for name, _, _ in MODES) + " |",
              "| --- |" + " --- |" * len(MODES)]
     missed = []
     for title, kind, count in rows:
-        cells = [cell(program, mode, kind, count) for _, mode in MODES]
+        cells = [cell(program, mode, tag, kind, count) for _, mode, tag in MODES]
         lines.append(f"| {title} | " + " | ".join(text for _, text in cells) + " |")
         missed += [title for found, _ in cells[2:] if found["missed"] or found["harmless"]]
     return "\n".join(lines) + "\n", missed

@@ -9,6 +9,7 @@
 #include <string.h>
 
 enum { SIZE = 24, ALIGN = 64 };
+static allot_tag tag;
 
 int reallocarr_name(void *pointer, size_t count, size_t size) __asm__("reallocarr");
 void *new_plain(size_t size) __asm__("_Znwm");
@@ -53,7 +54,14 @@ void sdallocx(void *block, size_t size, int flags);
     X(take_mallocx, mallocx(SIZE, 0))                                          \
     X(take_mallocx_zeroed, mallocx(SIZE, 0x40))                                \
     X(take_rallocx, rallocx(malloc(1), SIZE, 0))                               \
-    X(take_allot_aligned_zeroed, allot_aligned_zeroed(ALIGN, SIZE))
+    X(take_allot_aligned_zeroed, allot_aligned_zeroed(ALIGN, SIZE))            \
+    X(take_tag_malloc, allot_tag_malloc(tag, SIZE))                            \
+    X(take_tag_calloc, allot_tag_calloc(tag, 1, SIZE))                         \
+    X(take_tag_aligned, allot_tag_aligned(tag, ALIGN, SIZE))                   \
+    X(take_tag_realloc, allot_tag_realloc(tag, malloc(1), SIZE))               \
+    X(take_site_malloc, ALLOT_MALLOC(tag, SIZE))                               \
+    X(take_site_calloc, ALLOT_CALLOC(tag, 1, SIZE))                            \
+    X(take_site_realloc, ALLOT_REALLOC(tag, malloc(1), SIZE))
 #define GIVES(X)                                                       \
     X(give_free, free(block))                                          \
     X(give_free_sized, free_sized(block, SIZE))                        \
@@ -63,7 +71,8 @@ void sdallocx(void *block, size_t size, int flags);
     X(give_delete_sized, delete_sized(block, SIZE))                    \
     X(give_delete_aligned, delete_aligned(block, ALIGN))               \
     X(give_dallocx, dallocx(block, 0))                                 \
-    X(give_sdallocx, sdallocx(block, SIZE, 0))
+    X(give_sdallocx, sdallocx(block, SIZE, 0))                         \
+    X(give_tag_free, allot_tag_free(block))
 
 #define DECLARE_TAKE(name, expression) void *name(void);
 #define DECLARE_GIVE(name, statement) void name(void *block);
@@ -94,6 +103,7 @@ int main(int argc, char **argv) {
         }
         return 0;
     }
+    tag = allot_tag_create("traced", 0);
     for (size_t i = 0; i < sizeof(takes) / sizeof(takes[0]); i++) {
         block = strcmp(takes[i].name, argv[1]) == 0 ? (char *)takes[i].function() : block;
     }

@@ -82,7 +82,7 @@ class Environment(unittest.TestCase):
             if option in ("stats", "verbose", "leaks"):
                 continue
             texts = (values.split() if kind == "CHOICE" else
-                     ["all", "sample:1000", default] if option == "guard" else
+                     ["all", "sample:1000", "tag:a b:c", default] if option == "guard" else
                      [other[kind], default])
             for text in texts:
                 with self.subTest(option=option, text=text):

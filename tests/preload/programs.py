@@ -422,6 +422,37 @@ def case_lua_runs_with_every_block_tagged():
         demand(len(live) == 1 and live[0] > 250000, f"live blocks: {live}")
 
 
+def redis_is_watched(guard):
+    with folder() as place:
+        report = os.path.join(place, "leaks")
+        redis_saves_and_loads(ALLOT_TAG="redis", ALLOT_GUARD=guard, ALLOT_LEAKS="exit:" + report)
+        live = live_blocks(report, "redis")
+        demand(len(live) >= 2 and max(live) > 100000, f"live blocks: {live}")
+
+
+def case_redis_runs_with_every_block_tagged_and_sampled():
+    redis_is_watched("sample:1000")
+
+
+def case_redis_runs_with_every_block_tagged_and_watched_by_name():
+    redis_is_watched("tag:redis")
+
+
+def case_lua_runs_with_every_block_tagged_and_watched():
+    script = ("local t = {} for i = 1, 20000 do t[i] = {i, tostring(i)} end "
+              "for i = 1, 20000, 3 do t[i] = nil end collectgarbage() print(#t, t[2][2]) os.exit(0)")
+    counts = []
+    for guard in "none", "sample:10", "all", "tag:lua":
+        with folder() as place:
+            report = os.path.join(place, "leaks")
+            same([need("lua5.4"), "-e", script], ALLOT_TAG="lua", ALLOT_GUARD=guard,
+                 ALLOT_LEAKS="exit:" + report)
+            counts += live_blocks(report, "lua")
+    demand(len(counts) == 4 and min(counts) > 25000, f"live blocks: {counts}")
+    # The hash of a string depends on addresses, and with it the order in tables, but hardly this.
+    demand(max(counts) - min(counts) < 50, f"live blocks: {counts}")
+
+
 def case_memcached_keeps_values():
     with folder() as place:
         path = os.path.join(place, "s")

@@ -576,7 +576,17 @@ class CheckTest(ToolTest):
         self.assertEqual(done.stderr, "a line\nno endallot check: sh, exit status 3, "
                                       "no fault was reported\n")
 
+    def test_check_watches_the_blocks_of_one_tag(self):
+        for tag, code, count in (("parser", 134, "1 fault was"), ("other", 0, "no fault was")):
+            done = self.tool("check", "--tag", tag, "--", self.FAULTS, "overrun",
+                             ALLOT_TAG="parser")
+            self.assertEqual(done.returncode, code, done.stderr)
+            self.assertIn(f"{count} reported", done.stderr)
+            self.assertEqual("  of the tag parser\n  allocated at\n" in done.stderr, code == 134)
+
     def test_check_refuses_what_it_cannot_watch(self):
+        for wrong in (["--tag", ""], ["--tag", "x" * 300], ["--tag", "x", "--sample", "5"]):
+            self.assertEqual(self.tool("check", *wrong, "--", "true").returncode, 125)
         done = self.tool("check", "--", PROGRAMS / "tool_static")
         self.assertEqual(done.returncode, 125)
         self.assertIn("linked statically", done.stderr)

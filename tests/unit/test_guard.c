@@ -6,6 +6,8 @@
 #include "guard/pen.h"
 #include "heap/registry.h"
 #include "page/pageheap.h"
+#include "page/region.h"
+#include "tag/tag.h"
 #include "unit.h"
 
 #include <errno.h>
@@ -219,7 +221,224 @@ static void sampled_blocks_are_about_one_in_n(void) {
     UNIT_CHECK(count, <, 4400);
 }
 
+// ---- Blocks with accounts
+
+static struct allot_tag_stats stats_of(allot_tag tag) {
+    struct allot_tag_stats stats = {.size_bytes = sizeof stats};
+    assert_true(allot_tag_stats(tag, &stats));
+    return stats;
+}
+
+static bool is_guarded(const void *block) {
+    size_t granule = region_granule(block);
+    return region_contains(granule) && region_kind(granule) == KIND_PEN;
+}
+
+static allot_tag create_watched(const char *name) {
+    tag_watch(NULL);
+    allot_tag tag = allot_tag_create(name, 0);
+    assert_int_not_equal(tag, 0);
+    return tag;
+}
+
+static void *free_it(void *block) {
+    allot_free(block);
+    return NULL;
+}
+
+static void a_guarded_block_counts_for_its_tag_as_an_ordinary_one_does(void) {
+    os_fake.has_threads = true;
+    begin(GUARD_TAG, 0);
+    allot_tag plain = allot_tag_create("plain", 0), watched = create_watched("watched");
+    for (size_t i = 0; i < SIZES; i++) {
+        for (size_t align = 1; align <= 1 << 20; align *= 4) {
+            char *ordinary = allot_tag_aligned(plain, align, sizes[i]);
+            char *block = allot_tag_aligned(watched, align, sizes[i]);
+            assert_true(is_guarded(block) && !is_guarded(ordinary));
+            UNIT_CHECK(allot_usable_size(block), ==, sizes[i]);
+            UNIT_CHECK(allot_tag_of(block), ==, watched);
+            UNIT_CHECK(stats_of(watched).live_bytes, ==, stats_of(plain).live_bytes);
+            UNIT_CHECK(stats_of(watched).held_bytes, >=, sizes[i]);
+            pthread_t thread;
+            pthread_create(&thread, NULL, free_it, block);
+            pthread_join(thread, NULL);
+            allot_free(ordinary);
+            UNIT_CHECK(allot_tag_of(block), ==, 0);
+            UNIT_CHECK(stats_of(watched).live_bytes + stats_of(watched).held_bytes, ==, 0);
+        }
+    }
+    UNIT_CHECK(stats_of(watched).malloc_calls, ==, SIZES * 11);
+    UNIT_CHECK(stats_of(watched).free_calls, ==, SIZES * 11);
+}
+
+static void a_guarded_block_keeps_its_tag_when_it_is_resized(void) {
+    begin(GUARD_ALL, 0);
+    allot_tag mine = create_watched("mine"), other = create_watched("other");
+    char *block = allot_tag_malloc(mine, 10);
+    strcpy(block, "a text");
+    allot_tag before = allot_tag_enter(other);
+    for (size_t size = 20; size < 20 << 20; size = size * 3) {
+        block = allot_realloc(block, size);
+        UNIT_CHECK(allot_tag_of(block), ==, mine);
+        UNIT_CHECK(stats_of(mine).live_blocks, ==, 1);
+        UNIT_CHECK(stats_of(mine).live_bytes, >=, size);
+    }
+    allot_tag_leave(before);
+    block = allot_tag_realloc(other, block, 100);
+    assert_string_equal(block, "a text");
+    UNIT_CHECK(stats_of(mine).live_bytes, ==, 0);
+    UNIT_CHECK(stats_of(other).live_bytes, ==, 112);
+    char *zeros = allot_tag_calloc(other, 10, 100);
+    for (size_t i = 0; i < 1000; i++) {
+        UNIT_CHECK(zeros[i], ==, 0);
+    }
+    allot_tag_free(zeros);
+    assert_null(allot_tag_realloc(other, block, 0));
+    UNIT_CHECK(stats_of(other).live_bytes, ==, 0);
+    assert_string_equal(os_fake.text, "");
+}
+
+static void a_report_names_the_tag_and_the_site(void) {
+    begin(GUARD_ALL, 0);
+    allot_tag tag = create_watched("parser");
+    char *block = ALLOT_MALLOC(tag, 24);
+    char *volatile end = block + 24;
+    *end = 1;
+    UNIT_CHECK(allot_check(), ==, 1);
+    UNIT_CHECK(said("  of the tag parser, from a_report_names_the_tag_and_the_site at "), ==, 1);
+    allot_free(block);
+    allot_free(block);
+    UNIT_CHECK(said("  of the tag parser, from "), ==, 1);
+    block = allot_tag_malloc(tag, 24);
+    allot_free(block + 1);
+    UNIT_CHECK(said("  of the tag parser\n"), ==, 1);
+    assert_true(allot_guard_report(block));
+    UNIT_CHECK(said("  of the tag parser\n"), ==, 1);
+    allot_leaks(2, 0);
+    UNIT_CHECK(said("allot: 32 bytes in 1 block of parser\n"), ==, 1);
+    allot_free(block);
+}
+
+static void a_limit_holds_for_guarded_blocks_to_the_byte(void) {
+    begin(GUARD_ALL, 0);
+    tag_watch(NULL);
+    struct allot_tag_limits limits = {.size_bytes = sizeof limits, .limit_bytes = 100000};
+    allot_tag parent = allot_tag_create_limited("parent", 0, &limits);
+    allot_tag child = allot_tag_create("child", parent);
+    void *blocks[100];
+    int count = 0;
+    while ((blocks[count] = allot_tag_malloc(count % 2 ? child : parent, 1020)) != NULL) {
+        count++;
+    }
+    UNIT_CHECK(errno, ==, ENOMEM);
+    UNIT_CHECK(count, ==, 97);
+    UNIT_CHECK(stats_of(parent).tree_bytes, ==, 97 * 1024);
+    assert_null(allot_realloc(blocks[0], 2000));
+    blocks[0] = allot_realloc(blocks[0], 1024 + 512);
+    assert_true(is_guarded(blocks[0]));
+    for (int i = 0; i < count; i++) {
+        allot_free(blocks[i]);
+    }
+    UNIT_CHECK(stats_of(parent).tree_bytes, ==, 0);
+    allot_free(allot_tag_malloc(child, 90000));
+    UNIT_CHECK(stats_of(child).peak_bytes, >=, 90000);
+}
+
+static void by_name_a_tag_is_watched_with_all_below_it(void) {
+    begin(GUARD_TAG, 0);
+    tag_watch("other:a name that is longer than the names of tags may be");
+    allot_tag plain = allot_tag_create("plain", 0);
+    allot_tag named =
+        allot_tag_create("a name that is longer than the names of tags may be", plain);
+    allot_tag below = allot_tag_create("below", allot_tag_create("between", named));
+    allot_tag tags[] = {0, plain, named, below};
+    for (unsigned i = 0; i < 2000; i++) {
+        allot_tag before = allot_tag_enter(tags[i % 4]);
+        void *blocks[] = {allot_malloc(i), allot_calloc(1, i), allot_aligned(64, i),
+                          allot_malloc(100000), allot_realloc(NULL, i)};
+        allot_tag_leave(before);
+        for (size_t k = 0; k < sizeof blocks / sizeof blocks[0]; k++) {
+            UNIT_CHECK(is_guarded(blocks[k]), ==, i % 4 >= 2);
+            UNIT_CHECK(allot_tag_of(blocks[k]), ==, tags[i % 4]);
+            allot_free(blocks[k]);
+        }
+    }
+    UNIT_CHECK(stats_of(below).malloc_calls, ==, 2500);
+    UNIT_CHECK(stats_of(below).live_bytes + stats_of(named).live_bytes, ==, 0);
+}
+
+static void blocks_of_a_scope_are_sampled_as_others_are(void) {
+    begin(GUARD_SAMPLE, 1000);
+    static void *blocks[2000];
+    allot_tag tag = allot_tag_create("scope", 0);
+    unsigned count = 0;
+    allot_tag before = allot_tag_enter(tag);
+    for (unsigned i = 0; i < 400000; i++) {
+        void **block = &blocks[i % 2000];
+        for (unsigned k = 0; k < 2000 && i % 2000 == 0; k++) {
+            allot_free(blocks[k]);
+        }
+        *block = i % 2 ? allot_malloc(24) : allot_calloc(1, 24);
+        count += is_guarded(*block);
+        UNIT_CHECK(allot_tag_of(*block), ==, tag);
+    }
+    allot_tag_leave(before);
+    UNIT_CHECK(count, >, 250);
+    UNIT_CHECK(count, <, 600);
+    for (unsigned i = 0; i < 2000; i++) {
+        allot_free(blocks[i]);
+    }
+    UNIT_CHECK(stats_of(tag).live_bytes, ==, 0);
+    UNIT_CHECK(stats_of(tag).malloc_calls, ==, 400000);
+}
+
+static void sums_of_guarded_blocks_are_exact_while_the_system_refuses(void) {
+    if (registry_cache() == NULL) {
+        return;
+    }
+    begin(GUARD_ALL, 0);
+    tag_watch(NULL);
+    allot_tag tag = allot_tag_create("refused", 0);
+    void *blocks[4 * SIZES];
+    uint64_t count = 0;
+    for (size_t i = 0; i < 4 * SIZES && tag != 0; i++) {
+        blocks[i] = allot_tag_malloc(tag, sizes[i % SIZES]);
+        void *moved =
+            i % 2 && blocks[i] ? allot_realloc(blocks[i], 1 + sizes[SIZES - 1 - i % SIZES]) : NULL;
+        blocks[i] = moved != NULL ? moved : blocks[i];
+        count += blocks[i] != NULL;
+        UNIT_CHECK(stats_of(tag).live_blocks, ==, count);
+    }
+    for (size_t i = 0; i < 4 * SIZES && tag != 0; i++) {
+        allot_free(blocks[i]);
+    }
+    UNIT_CHECK(tag != 0 ? stats_of(tag).live_bytes : 0, ==, 0);
+}
+
+// ---- Threads
+
+/// As it would if the thread of allot_check lost the processor while it looks at the block.
+static void who_frees_a_block_that_is_looked_at_does_not_wait(void) {
+    begin(GUARD_ALL, 0);
+    char *first = take(100), *second = take(100);
+    struct guarded *pinned = pen_find(first), *quarantined = pen_find(second);
+    atomic_fetch_or(&pinned->state, GUARDED_PINNED);
+    allot_free(first);
+    UNIT_CHECK(pinned->state, ==, GUARDED_HANDED | GUARDED_PINNED);
+    allot_free(first);
+    UNIT_CHECK(said("allot: error: double free of "), ==, 1);
+    allot_free(second);
+    atomic_fetch_or(&quarantined->state, GUARDED_PINNED);
+    for (unsigned i = 0; i < 200000; i++) {
+        allot_free(take(1000));
+    }
+    UNIT_CHECK(quarantined->state, ==, GUARDED_QUARANTINED | GUARDED_PINNED);
+    guard_repair();
+    UNIT_CHECK(allot_check(), ==, 0);
+}
+
 static _Atomic(bool) is_over;
+static allot_tag churned[2];
 
 static void *churn(void *unused) {
     char *blocks[64] = {NULL};
@@ -227,7 +446,9 @@ static void *churn(void *unused) {
     for (unsigned i = 0; i < 4000; i++) {
         size_t at = (size_t)check_random_below(&random, 64);
         allot_free(blocks[at]);
+        allot_tag before = allot_tag_enter(churned[i % 2]);
         blocks[at] = take(sizes[check_random_below(&random, SIZES - 3)]);
+        allot_tag_leave(before);
     }
     for (size_t i = 0; i < 64; i++) {
         allot_free(blocks[i]);
@@ -238,6 +459,7 @@ static void *churn(void *unused) {
 static void *walk(void *unused) {
     while (!atomic_load(&is_over)) {
         UNIT_CHECK(allot_check(), ==, 0);
+        UNIT_CHECK(stats_of(churned[1]).held_bytes, <, 1 << 30);
     }
     return unused;
 }
@@ -246,6 +468,7 @@ static void walks_and_frees_go_on_together(void) {
     os_fake.has_threads = true;
     begin(GUARD_ALL, 0);
     pthread_t threads[4], walker;
+    churned[1] = create_watched("churned");
     pthread_create(&walker, NULL, walk, NULL);
     for (size_t i = 0; i < 4; i++) {
         pthread_create(&threads[i], NULL, churn, NULL);
@@ -256,6 +479,11 @@ static void walks_and_frees_go_on_together(void) {
     atomic_store(&is_over, true);
     pthread_join(walker, NULL);
     UNIT_CHECK(allot_check(), ==, 0);
+    for (struct guarded *at = pen_next(NULL); at != NULL; at = pen_next(at)) {
+        UNIT_CHECK(at->state == GUARDED_FREE || at->state == GUARDED_QUARANTINED, ==, true);
+    }
+    UNIT_CHECK(stats_of(churned[1]).live_bytes, ==, 0);
+    UNIT_CHECK(stats_of(churned[1]).malloc_calls, ==, 4 * 2000);
     assert_string_equal(os_fake.text, "");
 }
 
@@ -270,6 +498,14 @@ static const struct unit_case cases[] = {
     UNIT(realloc_keeps_the_content_and_moves),
     UNIT_WITH_FAILURES(what_is_given_is_watched_while_the_system_refuses),
     UNIT(sampled_blocks_are_about_one_in_n),
+    UNIT(a_guarded_block_counts_for_its_tag_as_an_ordinary_one_does),
+    UNIT(a_guarded_block_keeps_its_tag_when_it_is_resized),
+    UNIT(a_report_names_the_tag_and_the_site),
+    UNIT(a_limit_holds_for_guarded_blocks_to_the_byte),
+    UNIT(by_name_a_tag_is_watched_with_all_below_it),
+    UNIT(blocks_of_a_scope_are_sampled_as_others_are),
+    UNIT_WITH_FAILURES(sums_of_guarded_blocks_are_exact_while_the_system_refuses),
+    UNIT(who_frees_a_block_that_is_looked_at_does_not_wait),
     UNIT(walks_and_frees_go_on_together),
 };
 

@@ -313,6 +313,50 @@ static void reports_come_beyond_the_soft_limit_and_at_each_doubling(void) {
     UNIT_CHECK(allot_tag_create_limited("odd", 0, &limits), ==, 0);
 }
 
+static void take_what_is_lent(allot_tag tag, uint64_t live_bytes, void *context) {
+    UNIT_CHECK(live_bytes, ==, (8 + 44) << 10);
+    *(void **)context = allot_tag_malloc(tag, 24 << 10);
+    reports++;
+}
+
+static void room_lent_to_a_block_that_is_resized_is_nobody_elses(void) {
+    void *taken = NULL;
+    struct allot_tag_limits limits = {.size_bytes = sizeof limits};
+    limits.limit_bytes = 54 << 10;
+    limits.soft_limit_bytes = 48 << 10;
+    limits.report = take_what_is_lent;
+    limits.context = &taken;
+    allot_tag tag = allot_tag_create_limited("lent", 0, &limits);
+    void *other = allot_tag_malloc(tag, 8 << 10);
+    void *block = allot_tag_malloc(tag, 24 << 10);
+    block = allot_realloc(block, 44 << 10);
+    UNIT_CHECK(reports, ==, 1);
+    assert_non_null(block);
+    assert_null(taken);
+    UNIT_CHECK(live(tag), ==, 52 << 10);
+    assert_null(allot_tag_malloc(tag, 4 << 10));
+    allot_free(block);
+    block = allot_tag_malloc(tag, 44 << 10);
+    assert_non_null(block);
+    allot_free(block);
+    allot_free(other);
+    UNIT_CHECK(live(tag), ==, 0);
+}
+
+static void a_block_shrinks_although_more_is_live_than_the_limit(void) {
+    allot_tag tag = create_limited(0, 0, 0);
+    void *other = allot_tag_malloc(tag, 16384);
+    void *block = allot_tag_malloc(tag, 8192);
+    UNIT_CHECK(allot_tag_set_limit(tag, 4096), ==, 0);
+    block = allot_realloc(block, 2048);
+    assert_non_null(block);
+    UNIT_CHECK(live(tag), ==, 16384 + 2048);
+    assert_null(allot_realloc(block, 8192));
+    allot_free(block);
+    allot_free(other);
+    UNIT_CHECK(live(tag), ==, 0);
+}
+
 // ---- Figures
 
 static void the_peak_and_what_is_held_follow_what_is_live(void) {
@@ -358,6 +402,23 @@ static void a_tree_adds_up_and_a_snapshot_has_every_tag(void) {
     assert_false(allot_tag_stats(leaf, all));
 }
 
+/// One below the other, with a block each.
+static void as_many_tags_as_there_may_be_are_told_in_time_that_is_linear(void) {
+    static struct allot_tag_stats all[TAG_ACCOUNTS_MAX];
+    allot_tag last = 0;
+    for (allot_tag tag = 0; (tag = allot_tag_create("deep", last)) != 0;) {
+        assert_non_null(allot_tag_malloc(tag, 16));
+        last = tag;
+    }
+    UNIT_CHECK(errno, ==, ENOMEM);
+    UNIT_CHECK(last, ==, TAG_ACCOUNTS_MAX);
+    all[0].size_bytes = sizeof all[0];
+    UNIT_CHECK(allot_tag_snapshot(all, TAG_ACCOUNTS_MAX), ==, TAG_ACCOUNTS_MAX);
+    for (size_t i = 0; i < TAG_ACCOUNTS_MAX; i++) {
+        UNIT_CHECK(all[i].tree_bytes, ==, (TAG_ACCOUNTS_MAX - i) * 16);
+    }
+}
+
 // ---- Sites and leaks
 
 static void *allocate_here(allot_tag tag) {
@@ -396,6 +457,25 @@ static void a_site_counts_for_each_of_its_tags(void) {
     UNIT_CHECK(allot_tag_create("under a site", two + 1), ==, 0);
 }
 
+static void a_site_may_go_and_no_number_of_one_is_a_tag(void) {
+    allot_tag tag = create("plugin", 0);
+    char file[] = "plugin.c", function[] = "plugin_begin";
+    struct allot_site site = {file, function, 7, 0, 0};
+    void *block = allot_site_malloc(&site, tag, 48);
+    UNIT_CHECK(allot_tag_enter(tag + 1), ==, 0);
+    UNIT_CHECK(allot_tag_enter(0), ==, 0);
+    memset(file, 'x', sizeof file);  // what was there when its library was loaded
+    memset(function, 'x', sizeof function);
+    memset(&site, 'x', sizeof site);
+    struct allot_site_stats sites[1] = {{.size_bytes = sizeof sites[0]}};
+    UNIT_CHECK(allot_site_snapshot(sites, 1), ==, 1);
+    assert_string_equal(sites[0].file, "plugin.c");
+    assert_string_equal(sites[0].function, "plugin_begin");
+    UNIT_CHECK(sites[0].line, ==, 7);
+    UNIT_CHECK(sites[0].live_bytes, ==, 48);
+    allot_free(block);
+}
+
 static const char *leaks(unsigned flags) {
     os_fake.is_quiet = true;
     os_fake.text_length = 0;
@@ -410,7 +490,7 @@ static void leaks_are_told_oldest_first_and_without_the_quiet(void) {
     allot_tag below = create("below", quiet);
     void *old = allot_tag_malloc(one, 64);
     void *silent = allot_tag_malloc(below, 64);
-    strcpy(options_state.leaks_quiet, "other:quiet");
+    strcpy(options_state.leaks_quiet, "other:quiet but with more letters than a tag keeps:quiet");
     assert_string_equal(leaks(0), "allot: 64 bytes in 1 block of a \"module\"\n");
     allot_mark();
     assert_string_equal(leaks(ALLOT_LEAKS_GROWN), "");
@@ -477,9 +557,13 @@ static const struct unit_case cases[] = {
     UNIT(a_limit_is_reached_to_the_byte_and_refuses_beyond),
     UNIT(a_limit_moves_and_grace_goes_beyond_it),
     UNIT(reports_come_beyond_the_soft_limit_and_at_each_doubling),
+    UNIT(room_lent_to_a_block_that_is_resized_is_nobody_elses),
+    UNIT(a_block_shrinks_although_more_is_live_than_the_limit),
     UNIT(the_peak_and_what_is_held_follow_what_is_live),
     UNIT(a_tree_adds_up_and_a_snapshot_has_every_tag),
+    UNIT(as_many_tags_as_there_may_be_are_told_in_time_that_is_linear),
     UNIT(a_site_counts_for_each_of_its_tags),
+    UNIT(a_site_may_go_and_no_number_of_one_is_a_tag),
     UNIT(leaks_are_told_oldest_first_and_without_the_quiet),
     UNIT(a_block_freed_twice_or_inside_is_reported),
     UNIT_WITH_FAILURES(without_memory_a_tag_says_so_and_loses_nothing),
