@@ -283,9 +283,16 @@ struct allot_heap_options {
     bool lock_memory;          ///< the reserve is locked into memory (mlock)
     bool huge_pages;           ///< the reserve may use huge pages
     bool refuse_overflow;      ///< nothing beyond the reserve: NULL instead
+    uint32_t idle_ms;          ///< empty slabs beyond the reserve stay with the heap until they
+                               ///< were not used for this long, ALLOT_IDLE_NEVER: for good; and
+                               ///< a heap that is not used at all gives back its cache then, too.
+                               ///< 0: empty slabs leave at once, the cache stays. The heap looks
+                               ///< when its cache runs out, and the thread of ALLOT_BACKGROUND at
+                               ///< heaps that no running thread owns; else nobody does
 };
 
 #define ALLOT_HEAP_CLASSES_MAX 64
+#define ALLOT_IDLE_NEVER UINT32_MAX
 
 /// Make a heap. The caller becomes its owner, unless it is shared.
 ///
@@ -778,6 +785,7 @@ ALLOT_API uint64_t allot_leaks(int fd, unsigned flags);
 // a take prefers what was made at once, the slabs beyond it leave the pool as they become
 // empty (all but one, or 1/64 of the pool if that is more), and from then on they are
 // free memory of the process like any other, which allot_purge gives back to the system.
+// With `idle_ms` they stay for so long first, and a burst that comes again finds them.
 
 typedef struct allot_pool allot_pool;
 
@@ -795,6 +803,10 @@ struct allot_pool_options {
     bool prefault;         ///< the memory of `count` objects is made resident at once
     bool refuse_overflow;  ///< as a limit of `count` objects; limit_count is then 0
     bool shared;           ///< a lock lets several threads use the pool at once
+    uint32_t idle_ms;      ///< slabs beyond `count` objects leave when they were empty for this
+                           ///< long, and go back to the system; ALLOT_IDLE_NEVER: when the pool is
+                           ///< trimmed. 0: at once. A pool looks while it is in use, and the
+                           ///< thread of ALLOT_BACKGROUND, where that is on, while it is not
 };
 
 /// Make a pool.

@@ -45,6 +45,7 @@ static void life_begin_tag(void) {
 void life_setup(void) {
     options_init();
     slab_init(misuse_slab);
+    background_set_turn(heap_tick);
     struct region_options options = {
         .reserve_bytes = options_state.reserve,
         .is_thp_never = options_state.thp == LIFE_THP_NEVER,

@@ -733,6 +733,7 @@ void heapslab_validate(const struct allot_heap *heap) {
             ALLOT_ASSERT(is_current == (heapslab_state(at) == SPAN_LEASED));  // [H3]
         }
     }
+    held += heapspan_count_kept(heap);
     ALLOT_ASSERT(held == atomic_load(&heap->held_bytes));  // [H4]
     for (unsigned k = SIZECLASS_FIRST; k < HEAP_KINDS; k++) {
         for (uint32_t at = heap->bins[k].partial; at != 0; at = region_span(at)->list_next) {

@@ -2,6 +2,9 @@
 #include "heap/heapstack.h"
 
 #include "heap/heapslab.h"
+#include "heap/heapspan.h"
+#include "os/os.h"
+#include "page/pageheap.h"
 #include "page/region.h"
 
 #include <string.h>
@@ -175,12 +178,43 @@ void heapstack_empty(struct allot_heap *heap) {
     }
 }
 
-size_t heapstack_trim(struct allot_heap *heap) {
-    size_t before = atomic_load_explicit(&heap->held_bytes, memory_order_relaxed);
+void heapstack_settle(struct allot_heap *heap) {
     heapstack_empty(heap);
     heapslab_trim(heap);
+}
+
+size_t heapstack_trim(struct allot_heap *heap) {
+    size_t before = atomic_load_explicit(&heap->held_bytes, memory_order_relaxed);
+    heapstack_settle(heap);
+    heapspan_release(heap, 0);
     size_t after = atomic_load_explicit(&heap->held_bytes, memory_order_relaxed);
     return before > after ? before - after : 0;
+}
+
+// Whether nothing happened in the heap for idle_ms, for the first time.
+static bool heapstack_is_idle(struct allot_heap *heap) {
+    uint32_t now_ms = (uint32_t)os_now_ms();
+    uint64_t calls = heap->malloc_calls + heap->free_calls +
+                     atomic_load_explicit(&heap->remote_blocks, memory_order_relaxed);
+    if (calls != heap->idle_calls) {
+        heap->idle_calls = calls;
+        heap->idle_since_ms = now_ms;
+        heap->is_settled = false;
+    }
+    return !heap->is_settled && now_ms - heap->idle_since_ms >= heap->idle_ms;
+}
+
+size_t heapstack_retire(struct allot_heap *heap) {
+    if (heap->idle_ms == 0 || heap->idle_ms == ALLOT_IDLE_NEVER) {
+        return 0;
+    }
+    bool is_idle = heapstack_is_idle(heap);
+    heap->is_settled = heap->is_settled || is_idle;
+    size_t bytes = is_idle ? heapstack_trim(heap) : heapspan_release(heap, heap->idle_ms);
+    if (bytes > 0) {
+        pageheap_purge(bytes - GRANULE_BYTES, UINT64_MAX);
+    }
+    return bytes;
 }
 
 static void heapstack_housekeep(struct allot_heap *heap) {
@@ -190,6 +224,7 @@ static void heapstack_housekeep(struct allot_heap *heap) {
     }
     if (++heap->slow_count % HEAPSTACK_DRAIN_EVERY == 0) {
         heapslab_drain(heap);
+        heapstack_retire(heap);
     }
 }
 
