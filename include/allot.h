@@ -279,16 +279,17 @@ struct allot_heap_options {
                                ///< NULL: in memory of its own
     size_t memory_bytes;       ///< of memory; 4 KiB of it hold the heap itself
     bool shared;               ///< any thread may allocate
-    bool prefault;             ///< the reserve is made resident at once
+    bool prefault;             ///< the reserve is made resident at once, its records too
     bool lock_memory;          ///< the reserve is locked into memory (mlock)
     bool huge_pages;           ///< the reserve may use huge pages
     bool refuse_overflow;      ///< nothing beyond the reserve: NULL instead
     uint32_t idle_ms;          ///< empty slabs beyond the reserve stay with the heap until they
-                               ///< were not used for this long, ALLOT_IDLE_NEVER: for good; and
-                               ///< a heap that is not used at all gives back its cache then, too.
-                               ///< 0: empty slabs leave at once, the cache stays. The heap looks
-                               ///< when its cache runs out, and the thread of ALLOT_BACKGROUND at
-                               ///< heaps that no running thread owns; else nobody does
+                               ///< were not used for this long (ALLOT_IDLE_NEVER: until a trim)
+                               ///< and then go back to the system; so does its cache when the
+                               ///< heap was not used at all. 0: empty slabs leave at once, the
+                               ///< cache stays. The heap looks when its cache runs out, and the
+                               ///< thread of ALLOT_BACKGROUND where that is on, not at the cache
+                               ///< of a heap that a running thread owns. In `memory`: no effect
 };
 
 #define ALLOT_HEAP_CLASSES_MAX 64

@@ -718,8 +718,8 @@ void heap_read_totals(struct allot_heap_stats *totals) {
     lock_give(&heap_state.lock);
 }
 
-// The lock of all heaps is held, so that none of them ends. Returns what `clean` does; 0 if
-// a running thread owns the heap.
+// The lock of all heaps is held, so that none of them ends. Returns what `clean` does; if a
+// running thread owns the heap, what can be done without it.
 static size_t heap_clean_one(struct allot_heap *heap, uint64_t self, heap_cleaner *clean) {
     uint64_t nobody = 0;
     size_t bytes = 0;
@@ -738,6 +738,8 @@ static size_t heap_clean_one(struct allot_heap *heap, uint64_t self, heap_cleane
         atomic_store_explicit(&heap->owner, 0, memory_order_release);
     } else if (clean == heapstack_trim) {
         atomic_store_explicit(&heap->is_purge_wanted, true, memory_order_relaxed);
+    } else {
+        bytes = heapspan_retire(heap, heap->idle_ms);
     }
     return bytes;
 }

@@ -7,6 +7,7 @@
 #include "os/os.h"
 #include "page/pageheap.h"
 #include "page/region.h"
+#include "slab/words.h"
 
 #include <string.h>
 
@@ -51,6 +52,27 @@ static bool heapspan_set_aside(struct allot_heap *heap, uint32_t count) {
     return true;
 }
 
+// The bits of as many slabs as the reserve may have: where all are there and were touched, no
+// slab that is made later asks for any. False: no memory.
+static bool heapspan_touch_words(uint32_t count) {
+    _Atomic(uint64_t) *taken = NULL;
+    bool is_whole = true;
+    for (uint32_t i = 0; i < count && is_whole; i++) {
+        _Atomic(uint64_t) *words = (_Atomic(uint64_t) *)words_take(1);
+        is_whole = words != NULL;
+        if (is_whole) {
+            atomic_store_explicit(words, (uintptr_t)taken, memory_order_relaxed);
+            taken = words;
+        }
+    }
+    while (taken != NULL) {
+        _Atomic(uint64_t) *words = taken;
+        taken = (_Atomic(uint64_t) *)(uintptr_t)atomic_load_explicit(words, memory_order_relaxed);
+        words_give(words, 1);
+    }
+    return is_whole;
+}
+
 bool heapspan_reserve(struct allot_heap *heap, const struct allot_heap_options *options) {
     size_t count = (options->reserve_bytes + GRANULE_BYTES - 1) >> GRANULE_LOG2;
     if (count == 0) {
@@ -68,7 +90,8 @@ bool heapspan_reserve(struct allot_heap *heap, const struct allot_heap_options *
         os_populate(from, bytes);
         heapspan_touch(from, bytes);
     }
-    return !options->lock_memory || os_lock(from, bytes) == 0;
+    return (!options->prefault || heapspan_touch_words((uint32_t)count)) &&
+           (!options->lock_memory || os_lock(from, bytes) == 0);
 }
 
 static bool heapspan_is_free(uint32_t granule) {
@@ -181,6 +204,15 @@ size_t heapspan_release(struct allot_heap *heap, uint32_t older_than_ms) {
         granules += count;
     }
     return granules << GRANULE_LOG2;
+}
+
+size_t heapspan_retire(struct allot_heap *heap, uint32_t older_than_ms) {
+    bool is_timed = heap->idle_ms > 0 && heap->idle_ms != ALLOT_IDLE_NEVER;
+    size_t bytes = is_timed ? heapspan_release(heap, older_than_ms) : 0;
+    if (bytes > 0) {
+        pageheap_purge(bytes - GRANULE_BYTES, UINT64_MAX);
+    }
+    return bytes;
 }
 
 size_t heapspan_count_kept(const struct allot_heap *heap) {

@@ -30,6 +30,10 @@ size_t heapspan_release(struct allot_heap *heap, uint32_t older_than_ms);
 // At the end of a heap whose spans have all been given back, and are kept or not.
 void heapspan_end(struct allot_heap *heap);
 
+// Likewise, and purges as much: it was idle already. Any thread. Nothing if the heap has no
+// idle time.
+size_t heapspan_retire(struct allot_heap *heap, uint32_t older_than_ms);
+
 // The bytes that are kept; builds that validate.
 size_t heapspan_count_kept(const struct allot_heap *heap);
 

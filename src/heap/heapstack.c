@@ -4,7 +4,6 @@
 #include "heap/heapslab.h"
 #include "heap/heapspan.h"
 #include "os/os.h"
-#include "page/pageheap.h"
 #include "page/region.h"
 
 #include <string.h>
@@ -205,16 +204,13 @@ static bool heapstack_is_idle(struct allot_heap *heap) {
 }
 
 size_t heapstack_retire(struct allot_heap *heap) {
-    if (heap->idle_ms == 0 || heap->idle_ms == ALLOT_IDLE_NEVER) {
-        return 0;
+    bool is_timed = heap->idle_ms > 0 && heap->idle_ms != ALLOT_IDLE_NEVER;
+    bool is_idle = is_timed && heapstack_is_idle(heap);
+    if (is_idle) {
+        heap->is_settled = true;
+        heapstack_settle(heap);
     }
-    bool is_idle = heapstack_is_idle(heap);
-    heap->is_settled = heap->is_settled || is_idle;
-    size_t bytes = is_idle ? heapstack_trim(heap) : heapspan_release(heap, heap->idle_ms);
-    if (bytes > 0) {
-        pageheap_purge(bytes - GRANULE_BYTES, UINT64_MAX);
-    }
-    return bytes;
+    return heapspan_retire(heap, is_idle ? 0 : heap->idle_ms);
 }
 
 static void heapstack_housekeep(struct allot_heap *heap) {

@@ -1,11 +1,10 @@
 // test_heap_idle.c - what heaps and pools do not use: how long it stays, and where it then goes.
 #include "heap/heap.h"
+#include "heap/registry.h"
 #include "page/pageheap.h"
 
 #include "allot.h"
 #include "unit.h"
-
-#include <pthread.h>
 
 enum { BLOCKS = 400, BLOCK_BYTES = 4096, IDLE_MS = 1000 };
 
@@ -135,26 +134,20 @@ static void what_a_heap_kept_is_free_when_it_is_destroyed(void) {
     UNIT_CHECK(pages().used_bytes, ==, before);
 }
 
-static void *disown(void *heap) {
-    UNIT_CHECK(allot_heap_adopt(heap), ==, 0);
-    burst(heap);
-    UNIT_CHECK(allot_heap_disown(heap), ==, 0);
-    return NULL;
-}
-
-static void a_heap_is_let_alone_while_another_thread_owns_it(void) {
+// Its stacks, and the slabs of what they hold, are the owner's.
+static void of_a_heap_that_another_thread_owns_only_the_empty_slabs_leave(void) {
     allot_heap *heap = create(IDLE_MS);
-    UNIT_CHECK(allot_heap_disown(heap), ==, 0);
-    pthread_t thread;
-    UNIT_CHECK(pthread_create(&thread, NULL, disown, heap), ==, 0);
-    UNIT_CHECK(pthread_join(thread, NULL), ==, 0);
-    size_t most = held(heap);
-    uint64_t owner = 1;
-    atomic_exchange(&heap->owner, owner);  // of some thread
+    size_t most = burst(heap);
+    atomic_store(&heap->owner, registry_thread_id() + 1);  // of some thread
     os_fake.now_ms += IDLE_MS;
     heap_tick();
-    UNIT_CHECK(held(heap), ==, most);
-    atomic_store(&heap->owner, 0);
+    size_t left = held(heap);
+    UNIT_CHECK(left, <, most / 4);
+    UNIT_CHECK(left, >, 0);
+    os_fake.now_ms += IDLE_MS;
+    heap_tick();
+    UNIT_CHECK(held(heap), ==, left);
+    atomic_store(&heap->owner, 0);  // from here on of nobody
     heap_tick();
     os_fake.now_ms += IDLE_MS;
     heap_tick();
@@ -272,7 +265,7 @@ static const struct unit_case cases[] = {
     UNIT(a_heap_in_use_lets_go_of_what_it_does_not_need),
     UNIT(for_good_means_until_it_is_trimmed),
     UNIT(what_a_heap_kept_is_free_when_it_is_destroyed),
-    UNIT(a_heap_is_let_alone_while_another_thread_owns_it),
+    UNIT(of_a_heap_that_another_thread_owns_only_the_empty_slabs_leave),
     UNIT(given_memory_has_no_idle_time),
     UNIT_WITH_FAILURES(without_memory_a_heap_that_keeps_loses_nothing),
     UNIT(a_burst_that_comes_again_finds_what_the_last_one_left),
