@@ -100,7 +100,7 @@ static void create_heap(void) {
     *(void **)&calls.malloc = find("allot_heap_malloc");
     *(void **)&calls.free_sized = find("allot_heap_free_sized");
     for (uint64_t i = 0; i < params[CLIENTS].value; i++) {
-        options.reserve_bytes += KEY_MAX + plans[i % PLANS].value_bytes * 9 / 8;
+        options.reserve_bytes += KEY_MAX + plans[i % PLANS].value_bytes * 5 / 4;
     }
     options.reserve_bytes += sizeof classes / sizeof *classes * (64 << 10);
     options.prefault = true;

@@ -238,11 +238,11 @@ static unsigned heap_class_of(const struct allot_heap *heap, size_t size_bytes) 
     if (size_bytes > SIZECLASS_SLAB_MAX) {
         return KIND_LARGE;
     }
-    unsigned kind = heap->own_classes == NULL ? sizeclass_of(size_bytes) : SIZECLASS_FIRST;
-    while (kind < HEAP_KINDS && heap->classes[kind].size_bytes < size_bytes) {
-        kind++;
+    unsigned kind = heap->stepped[heap_step(size_bytes)];
+    while (kind != KIND_LARGE && heap->classes[kind].size_bytes < size_bytes) {
+        kind = kind + 1u < heap->kind_end ? kind + 1u : KIND_LARGE;
     }
-    return kind < HEAP_KINDS ? kind : KIND_LARGE;
+    return kind;
 }
 
 static struct heap_fit heap_fit(const struct allot_heap *heap, size_t size_bytes,
@@ -253,7 +253,7 @@ static struct heap_fit heap_fit(const struct allot_heap *heap, size_t size_bytes
     }
     unsigned kind = heap_class_of(heap, size_bytes);
     while (kind != KIND_LARGE && (heap->classes[kind].size_bytes & (align_bytes - 1)) != 0) {
-        kind = kind + 1u < HEAP_KINDS ? kind + 1u : KIND_LARGE;
+        kind = kind + 1u < heap->kind_end ? kind + 1u : KIND_LARGE;
     }
     if (align_bytes > GRANULE_BYTES) {
         kind = KIND_LARGE;
@@ -583,7 +583,7 @@ int heap_create(struct allot_heap **result, const struct allot_heap_options *opt
     heap_set_name(heap, options->name);
     error = ENOMEM;
     if (heapstack_set_classes(heap, options->classes, options->class_count) &&
-        heapspan_reserve(heap, options)) {
+        heapspan_reserve(heap, options) && (!options->prefault || heapstack_touch(heap))) {
         error = heap_join(heap, options->parent);
     }
     if (error != 0) {

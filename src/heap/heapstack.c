@@ -11,6 +11,7 @@
 enum {
     HEAPSTACK_DRAIN_EVERY = 16,  // slow paths
     HEAPSTACK_LOG2_FIRST = 2,
+    HEAPSTACK_STEPS = (SIZECLASS_SLAB_MAX >> SIZECLASS_STEP_LOG2) + 1,
 };
 #define HEAPSTACK_BYTES (32 * KIB)  // of the blocks of a class in its stack
 
@@ -70,9 +71,27 @@ void heapstack_repair(void) {
 
 // ---- Classes
 
+static void heapstack_fill_tables(uint8_t *direct, uint8_t *stepped, const size_t *sizes,
+                                  size_t count) {
+    size_t at = 0;
+    for (size_t size = 0; size <= SIZECLASS_DIRECT_MAX; size++) {
+        at += at < count && sizes[at] < size;
+        direct[size] = (uint8_t)(at < count ? SIZECLASS_FIRST + at : KIND_LARGE);
+    }
+    at = 0;
+    for (size_t step = 1; step < HEAPSTACK_STEPS; step++) {
+        while (at < count && heap_step(sizes[at]) < step) {
+            at++;
+        }
+        stepped[step] = (uint8_t)(at < count ? SIZECLASS_FIRST + at : KIND_LARGE);
+    }
+}
+
 bool heapstack_set_classes(struct allot_heap *heap, const size_t *sizes, size_t count) {
     heap->classes = sizeclass_table;
     heap->direct = sizeclass_direct;
+    heap->stepped = sizeclass_stepped;
+    heap->kind_end = HEAP_KINDS;
     if (sizes == NULL) {
         return true;
     }
@@ -80,26 +99,25 @@ bool heapstack_set_classes(struct allot_heap *heap, const size_t *sizes, size_t 
     if (classes == NULL) {
         return false;
     }
-    uint8_t *direct = (uint8_t *)(classes + HEAP_KINDS);
     memset((void *)classes, 0, HEAP_PAGE_BYTES);
-    size_t filled = 0;
     for (unsigned i = 0; i < count; i++) {
         sizeclass_set_slab(&classes[SIZECLASS_FIRST + i], sizes[i]);
-        for (; filled <= sizes[i] && filled <= SIZECLASS_DIRECT_MAX; filled++) {
-            direct[filled] = (uint8_t)(SIZECLASS_FIRST + i);
-        }
     }
-    for (; filled <= SIZECLASS_DIRECT_MAX; filled++) {
-        direct[filled] = KIND_LARGE;
-    }
+    uint8_t *direct = (uint8_t *)(classes + SIZECLASS_FIRST + ALLOT_HEAP_CLASSES_MAX);
+    uint8_t *stepped = direct + SIZECLASS_DIRECT_MAX + 1;
+    heapstack_fill_tables(direct, stepped, sizes, count);
     heap->own_classes = classes;
     heap->is_uniform = count == 1;
+    heap->kind_end = (uint8_t)(SIZECLASS_FIRST + count);
     heap->classes = classes;
     heap->direct = direct;
+    heap->stepped = stepped;
     return true;
 }
-_Static_assert(sizeof(struct sizeclass) * HEAP_KINDS + SIZECLASS_DIRECT_MAX + 1 <= HEAP_PAGE_BYTES,
-               "classes and their table fit on one page");
+_Static_assert(sizeof(struct sizeclass) * (SIZECLASS_FIRST + ALLOT_HEAP_CLASSES_MAX) +
+                       SIZECLASS_DIRECT_MAX + 1 + HEAPSTACK_STEPS <=
+                   HEAP_PAGE_BYTES,
+               "classes and their tables fit on one page");
 
 // ---- Stacks
 
@@ -127,6 +145,24 @@ static void **heapstack_take_slots(struct allot_heap *heap, unsigned slots_log2)
     stack = (void **)heap->bump;
     heap->bump += bytes;
     return stack;
+}
+
+// A stack may have had all smaller sizes.
+bool heapstack_touch(const struct allot_heap *heap) {
+    size_t bytes = (heap->kind_end - SIZECLASS_FIRST) * sizeof(void *) << (HEAP_STACK_LOG2_MAX + 1);
+    void *taken = NULL;
+    void *page = NULL;
+    for (size_t at = 0; at < bytes && (page = heapstack_take_page()) != NULL;
+         at += HEAP_PAGE_BYTES) {
+        *(void **)page = taken;
+        taken = page;
+    }
+    while (taken != NULL) {
+        void *next = *(void **)taken;
+        heapstack_give_page(taken);
+        taken = next;
+    }
+    return page != NULL;
 }
 
 // A stack of the class with twice the slots, or the first one.

@@ -21,6 +21,9 @@ void heapstack_give_record(struct allot_heap *heap);
 // The usual classes, or with `sizes` others. False: no memory.
 bool heapstack_set_classes(struct allot_heap *heap, const size_t *sizes, size_t count);
 
+// Touches as many pages as stacks of all classes may take. False: no memory.
+bool heapstack_touch(const struct allot_heap *heap);
+
 // A block of the class; NULL: no memory.
 void *heapstack_pop(struct allot_heap *heap, unsigned kind);
 

@@ -78,6 +78,7 @@ struct heap_bin {
 struct allot_heap {
     struct heap_stacks *stacks;  // own, or heap_no_stacks: all calls take the slow path
     const uint8_t *direct;       // size to class up to SIZECLASS_DIRECT_MAX
+    const uint8_t *stepped;      // beyond, see heap_step: no class before it is large enough
     const struct sizeclass *classes;
     int64_t room;      // bytes that may be allocated yet                     [owner]
     int64_t room_low;  // below it: the limit, or a look at the peak is due   [owner]
@@ -99,6 +100,7 @@ struct allot_heap {
     bool is_shared, is_charged, refuses_overflow, has_grace;
     _Atomic(bool) has_odd_sizes;  // a block is larger than the class of its size [owner]
     bool is_uniform;              // one class: no mixed granule, and the reserve begins with a slab
+    uint8_t kind_end;             // no class from here on
     uint8_t epoch;                // of forks
     int64_t base;                 // the limit with grace, or HEAP_NO_LIMIT
     uint64_t refused_calls;
@@ -135,6 +137,11 @@ struct allot_heap {
 _Static_assert(sizeof(struct allot_heap) + 256 <= HEAP_PAGE_BYTES, "a heap starts on one page");
 
 extern struct heap_stacks heap_no_stacks;
+
+// The place in `stepped` of a size up to SIZECLASS_SLAB_MAX.
+static ALWAYS_INLINE size_t heap_step(size_t size_bytes) {
+    return (size_bytes + ((size_t)1 << SIZECLASS_STEP_LOG2) - 1) >> SIZECLASS_STEP_LOG2;
+}
 
 // Whether the heap or one of its ancestors has a limit.
 static inline bool heap_has_limit(const struct allot_heap *heap) {
