@@ -123,6 +123,8 @@ WORKLOADS = [
     Row("calloc", "one thread", "calloc", work="steps=4000000", quick=True),
     Row("large 5-25 MiB", "one thread", "large", work="steps=150", usual=0.12, quick=True),
     Row("stride", "one thread", "stride", work="columns=100000", usual=0.12),
+    Row("bounded clients", "one thread", "pool", "touch=0", "steps=40000000", figures=(
+        Figure("ns_per_step", "ns"), Figure("faults", ""), Figure("burst_2_faults", ""))),
     Row("latency", "one thread", "latency", work="steps=8000000", usual=0.12, time=False,
         memory=False, quick=True, figures=(Figure("p50_ns", "ns"), Figure("p99_9_ns", "ns"),
                              Figure("p99_99_ns", "ns"), Figure("max_ns", "ns"))),

@@ -279,13 +279,21 @@ struct allot_heap_options {
                                ///< NULL: in memory of its own
     size_t memory_bytes;       ///< of memory; 4 KiB of it hold the heap itself
     bool shared;               ///< any thread may allocate
-    bool prefault;             ///< the reserve is made resident at once
+    bool prefault;             ///< the reserve is made resident at once, its records too
     bool lock_memory;          ///< the reserve is locked into memory (mlock)
     bool huge_pages;           ///< the reserve may use huge pages
     bool refuse_overflow;      ///< nothing beyond the reserve: NULL instead
+    uint32_t idle_ms;          ///< empty slabs beyond the reserve stay with the heap until they
+                               ///< were not used for this long (ALLOT_IDLE_NEVER: until a trim)
+                               ///< and then go back to the system; so does its cache when the
+                               ///< heap was not used at all. 0: empty slabs leave at once, the
+                               ///< cache stays. The heap looks when its cache runs out, and the
+                               ///< thread of ALLOT_BACKGROUND where that is on, not at the cache
+                               ///< of a heap that a running thread owns. In `memory`: no effect
 };
 
 #define ALLOT_HEAP_CLASSES_MAX 64
+#define ALLOT_IDLE_NEVER UINT32_MAX
 
 /// Make a heap. The caller becomes its owner, unless it is shared.
 ///
@@ -779,6 +787,7 @@ ALLOT_API uint64_t allot_leaks(int fd, unsigned flags);
 // a take prefers what was made at once, the slabs beyond it leave the pool as they become
 // empty (all but one, or 1/64 of the pool if that is more), and from then on they are
 // free memory of the process like any other, which allot_purge gives back to the system.
+// With `idle_ms` they stay for so long first, and a burst that comes again finds them.
 
 typedef struct allot_pool allot_pool;
 
@@ -796,6 +805,10 @@ struct allot_pool_options {
     bool prefault;         ///< the memory of `count` objects is made resident at once
     bool refuse_overflow;  ///< as a limit of `count` objects; limit_count is then 0
     bool shared;           ///< a lock lets several threads use the pool at once
+    uint32_t idle_ms;      ///< slabs beyond `count` objects leave when they were empty for this
+                           ///< long, and go back to the system; ALLOT_IDLE_NEVER: when the pool is
+                           ///< trimmed. 0: at once. A pool looks while it is in use, and the
+                           ///< thread of ALLOT_BACKGROUND, where that is on, while it is not
 };
 
 /// Make a pool.

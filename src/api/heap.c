@@ -113,10 +113,23 @@ static ALWAYS_INLINE bool heap_is_own(const struct allot_heap *heap) {
     return atomic_load_explicit(&heap->owner, memory_order_relaxed) == registry_id;
 }
 
+// The class of a size; KIND_NONE, whose stack is empty and full, where the slow path has to
+// find out.
+static ALWAYS_INLINE size_t heap_kind_for(const struct allot_heap *heap, size_t size_bytes) {
+    if (LIKELY(size_bytes <= SIZECLASS_DIRECT_MAX)) {
+        return heap->direct[size_bytes];
+    }
+    if (UNLIKELY(size_bytes > SIZECLASS_SLAB_MAX)) {
+        return KIND_NONE;
+    }
+    size_t kind = heap->stepped[heap_step(size_bytes)];
+    return LIKELY(heap->classes[kind].size_bytes >= size_bytes) ? kind : KIND_NONE;
+}
+
 // A block from the stack of its class, if neither a limit nor a new peak is in
 // the way. A heap that others share or whose tree has limits has no stacks here.
 static ALWAYS_INLINE void *heap_malloc_fast(struct allot_heap *heap, size_t size_bytes) {
-    size_t kind = heap->direct[size_bytes];
+    size_t kind = heap_kind_for(heap, size_bytes);
     struct heap_stacks *stacks = heap->stacks;
     int64_t room = COMPILER_LOAD(heap->room) - heap->classes[kind].size_bytes;
     if (UNLIKELY(!heap_is_own(heap))) {
@@ -133,13 +146,8 @@ static ALWAYS_INLINE void *heap_malloc_fast(struct allot_heap *heap, size_t size
 }
 
 void *allot_heap_malloc(allot_heap *heap, size_t size_bytes) {
-    if (LIKELY(size_bytes <= SIZECLASS_DIRECT_MAX)) {
-        void *block = heap_malloc_fast(heap, size_bytes);
-        if (LIKELY(block != NULL)) {
-            return block;
-        }
-    }
-    return heap_malloc_slow(heap, 1, size_bytes, false);
+    void *block = heap_malloc_fast(heap, size_bytes);
+    return LIKELY(block != NULL) ? block : heap_malloc_slow(heap, 1, size_bytes, false);
 }
 
 void *allot_heap_calloc(allot_heap *heap, size_t count, size_t size_bytes) {
@@ -148,7 +156,7 @@ void *allot_heap_calloc(allot_heap *heap, size_t count, size_t size_bytes) {
         errno = ENOMEM;
         return NULL;
     }
-    void *block = bytes <= SIZECLASS_DIRECT_MAX ? heap_malloc_fast(heap, bytes) : NULL;
+    void *block = heap_malloc_fast(heap, bytes);
     if (block == NULL) {
         return heap_malloc_slow(heap, 1, bytes, true);
     }
@@ -230,9 +238,9 @@ void allot_heap_free(allot_heap *heap, void *ptr) {
 }
 
 void allot_heap_free_sized(allot_heap *heap, void *ptr, size_t size_bytes) {
-    if (LIKELY(size_bytes <= SIZECLASS_DIRECT_MAX) && LIKELY(ptr != NULL) &&
+    if (LIKELY(ptr != NULL) &&
         LIKELY(!atomic_load_explicit(&heap->has_odd_sizes, memory_order_relaxed)) &&
-        LIKELY(heap_free_fast(heap, heap->direct[size_bytes], ptr))) {
+        LIKELY(heap_free_fast(heap, heap_kind_for(heap, size_bytes), ptr))) {
         return;
     }
     allot_heap_free(heap, ptr);

@@ -54,6 +54,7 @@ void life_setup(void) {
     options_init();
     slab_init(misuse_slab);
     cache_setup();
+    background_set_turn(heap_tick);
     struct region_options options = {
         .reserve_bytes = options_state.reserve,
         .is_thp_never = options_state.thp == LIFE_THP_NEVER,

@@ -10,13 +10,15 @@
 // back to it. A take prefers the reserve, so that what a burst needed leaves.
 //
 // Invariants (tests/unit/test_pool.c)
-//   [O1] live = owned - depth <= peak, and above depth = `low` a take is no new peak
+//   [O1] live = owned - depth <= peak, and above depth = `low` a take is no new peak; while
+//        the heap keeps what a burst left, every take looks
 //   [O2] an object of the reserve is marked in `out` iff the program holds it
 #include "allot.h"
 #include "api/life.h"
 #include "api/misuse.h"
 #include "base/bits.h"
 #include "heap/heap.h"
+#include "heap/heapstack.h"
 #include "os/lock.h"
 #include "page/region.h"
 #include "slab/sizeclass.h"
@@ -27,6 +29,7 @@
 enum {
     POOL_UNIT_LOG2 = 4,      // a place on the stack is a distance in units
     POOL_EXCESS_SHARE = 64,  // of the reserve: what a burst may leave behind
+    POOL_LOOK_EVERY = 64,    // takes, while something is kept
 };
 #define POOL_UNIT_BYTES ((size_t)1 << POOL_UNIT_LOG2)
 #define POOL_RESERVE_MAX (POOL_UNIT_BYTES << 32)
@@ -45,6 +48,7 @@ struct allot_pool {
     uint64_t capacity;  // objects of the reserve
     uint64_t owned;     // objects taken from the heap, those of the reserve included
     uint64_t peak, refused_calls;
+    uint32_t look_count;
 } CACHE_ALIGNED;
 
 static size_t pool_offset(const struct allot_pool *pool, const void *object) {
@@ -77,10 +81,15 @@ static ALWAYS_INLINE bool pool_push(struct allot_pool *pool, size_t offset) {
     return true;
 }
 
+static size_t pool_kept_bytes(const struct allot_pool *pool) {
+    return atomic_load_explicit(&pool->heap->kept_bytes, memory_order_relaxed);
+}
+
 static void pool_set_peak(struct allot_pool *pool) {
     uint64_t live = pool->owned - pool->depth;
     pool->peak = live > pool->peak ? live : pool->peak;
-    pool->low = pool->owned > pool->peak ? (uint32_t)(pool->owned - pool->peak) : 0;  // [O1]
+    pool->low = pool->owned > pool->peak ? (uint32_t)(pool->owned - pool->peak) : 0;
+    pool->low = pool_kept_bytes(pool) > 0 ? UINT32_MAX : pool->low;  // [O1]
 }
 
 static void pool_enter(struct allot_pool *pool) {
@@ -128,6 +137,7 @@ static int pool_fill(struct allot_pool *pool, const struct allot_pool_options *o
         .class_count = 1,
         .shared = true,  // a pool has no owner
         .prefault = options->prefault,
+        .idle_ms = options->idle_ms,
     };
     int error = life_is_ready() ? heap_create(&pool->heap, &request) : ENOMEM;
     if (error != 0) {
@@ -194,6 +204,16 @@ void allot_pool_destroy(allot_pool *pool) {
     }
 }
 
+// What a burst left may have been idle for long enough: in a pool that is used within its
+// reserve, the heap has no calls at which it could look itself.
+static void pool_look(struct allot_pool *pool) {
+    if (pool_kept_bytes(pool) > 0 && ++pool->look_count % POOL_LOOK_EVERY == 0) {
+        heap_enter(pool->heap);
+        heapstack_retire(pool->heap);
+        heap_leave(pool->heap);
+    }
+}
+
 // A new peak; if no object is free, one from the heap.
 static NOINLINE void *pool_take_slow(struct allot_pool *pool) {
     void *object = pool->depth > 0 ? pool_pop(pool) : NULL;
@@ -202,6 +222,7 @@ static NOINLINE void *pool_take_slow(struct allot_pool *pool) {
         pool->owned += object != NULL;
         pool->refused_calls += object == NULL;
     }
+    pool_look(pool);
     pool_set_peak(pool);
     return object;
 }
@@ -229,14 +250,17 @@ void *allot_pool_take(allot_pool *pool) {
     return LIKELY(!pool->is_shared) ? pool_take(pool) : pool_take_shared(pool);
 }
 
-// When the last object beyond the reserve is back, its slabs leave, unless they are too
-// few to be worth a look at all.
+// When the last object beyond the reserve is back, its slabs leave or are kept, unless they
+// are too few to be worth a look at all.
 static void pool_end_burst(struct allot_pool *pool) {
-    size_t excess =
-        atomic_load_explicit(&pool->heap->held_bytes, memory_order_relaxed) - pool->reserve_bytes;
+    struct allot_heap *heap = pool->heap;
+    size_t excess = atomic_load_explicit(&heap->held_bytes, memory_order_relaxed) -
+                    pool_kept_bytes(pool) - pool->reserve_bytes;
     if (pool->owned == pool->capacity && excess > pool->class.slab_bytes &&
         excess > pool->reserve_bytes / POOL_EXCESS_SHARE) {
-        allot_heap_trim(pool->heap);
+        heap_enter(heap);
+        heapstack_settle(heap);
+        heap_leave(heap);
     }
 }
 
@@ -247,8 +271,8 @@ static NOINLINE void pool_give_slow(struct allot_pool *pool, void *object) {
     } else if (allot_heap_of(object) == pool->heap && offset >= pool->reserve_bytes) {
         allot_heap_free(pool->heap, object);
         pool->owned--;
-        pool_set_peak(pool);
         pool_end_burst(pool);
+        pool_set_peak(pool);
     } else if (object != NULL) {
         misuse_pointer("allot_pool_give", object);
     }

@@ -15,10 +15,15 @@
 enum { BACKGROUND_NONE, BACKGROUND_RUNS, BACKGROUND_STOPS };
 
 static uint64_t background_period_ms = 250;
+static background_turn *background_also;
 static _Atomic(int) background_state;
 
 void background_set_period(uint64_t period_ms) {
     __atomic_store_n(&background_period_ms, period_ms, __ATOMIC_RELAXED);
+}
+
+void background_set_turn(background_turn *turn) {
+    background_also = turn;
 }
 
 static bool background_change(int from, int to) {
@@ -30,6 +35,7 @@ static void *background_run(void *unused) {
         os_sleep_ms(__atomic_load_n(&background_period_ms, __ATOMIC_RELAXED));
         pageheap_tick();
         holes_sweep();
+        background_also();
     }
     return unused;
 }

@@ -10,6 +10,10 @@
 
 void background_set_period(uint64_t period_ms);
 
+// What a turn of the thread does besides; before it is started.
+typedef void background_turn(void);
+void background_set_turn(background_turn *turn);
+
 // Starts the thread, if it does not run. False without memory or permission for it.
 bool background_start(void);
 

@@ -19,7 +19,10 @@ static struct {
     struct lock lock;
     uint8_t epoch;  // of forks
     struct allot_heap *first;
+    _Atomic(size_t) idle_count;  // of heaps that keep what they do not use for a while
 } heap_state;
+
+typedef size_t heap_cleaner(struct allot_heap *heap);
 
 // ---- After fork
 
@@ -235,11 +238,11 @@ static unsigned heap_class_of(const struct allot_heap *heap, size_t size_bytes) 
     if (size_bytes > SIZECLASS_SLAB_MAX) {
         return KIND_LARGE;
     }
-    unsigned kind = heap->own_classes == NULL ? sizeclass_of(size_bytes) : SIZECLASS_FIRST;
-    while (kind < HEAP_KINDS && heap->classes[kind].size_bytes < size_bytes) {
-        kind++;
+    unsigned kind = heap->stepped[heap_step(size_bytes)];
+    while (kind != KIND_LARGE && heap->classes[kind].size_bytes < size_bytes) {
+        kind = kind + 1u < heap->kind_end ? kind + 1u : KIND_LARGE;
     }
-    return kind < HEAP_KINDS ? kind : KIND_LARGE;
+    return kind;
 }
 
 static struct heap_fit heap_fit(const struct allot_heap *heap, size_t size_bytes,
@@ -250,7 +253,7 @@ static struct heap_fit heap_fit(const struct allot_heap *heap, size_t size_bytes
     }
     unsigned kind = heap_class_of(heap, size_bytes);
     while (kind != KIND_LARGE && (heap->classes[kind].size_bytes & (align_bytes - 1)) != 0) {
-        kind = kind + 1u < HEAP_KINDS ? kind + 1u : KIND_LARGE;
+        kind = kind + 1u < heap->kind_end ? kind + 1u : KIND_LARGE;
     }
     if (align_bytes > GRANULE_BYTES) {
         kind = KIND_LARGE;
@@ -472,39 +475,11 @@ static void heap_clear(struct allot_heap *heap) {
     heap->epoch = heap_state.epoch;
 }
 
-// What an older kernel does not populate.
-static void heap_touch_pages(char *from, size_t bytes) {
-    for (size_t at = 0; at < bytes; at += os_page_bytes()) {
-        *(volatile char *)(from + at) = 0;
-    }
-}
-
-static bool heap_prepare_reserve(struct allot_heap *heap,
-                                 const struct allot_heap_options *options) {
-    size_t count = (options->reserve_bytes + GRANULE_BYTES - 1) >> GRANULE_LOG2;
-    if (count == 0) {
-        return true;
-    }
-    if (count > UINT32_MAX || !heapspan_reserve(heap, (uint32_t)count)) {
-        return false;
-    }
-    char *from = region_address(heap->reserve);
-    size_t bytes = count << GRANULE_LOG2;
-    if (options->huge_pages) {
-        os_set_thp(from, bytes, OS_THP_ALWAYS);
-    }
-    if (options->prefault) {
-        os_populate(from, bytes);
-        heap_touch_pages(from, bytes);
-    }
-    return !options->lock_memory || os_lock(from, bytes) == 0;
-}
-
 static void heap_end(struct allot_heap *heap) {
     if (heap->given != NULL) {
         return;
     }
-    heapspan_end_reserve(heap);
+    heapspan_end(heap);
     while (heap->pages != NULL) {
         void *page = heap->pages;
         heap->pages = *(void **)page;
@@ -524,11 +499,13 @@ static void heap_link(struct allot_heap *heap) {
         heap_state.first->prev = heap;
     }
     heap_state.first = heap;
+    atomic_fetch_add_explicit(&heap_state.idle_count, heap->idle_ms > 0, memory_order_relaxed);
     lock_give(&heap_state.lock);
 }
 
 static void heap_unlink(struct allot_heap *heap) {
     lock_take(&heap_state.lock);
+    atomic_fetch_sub_explicit(&heap_state.idle_count, heap->idle_ms > 0, memory_order_relaxed);
     if (heap->next != NULL) {
         heap->next->prev = heap->prev;
     }
@@ -600,12 +577,13 @@ int heap_create(struct allot_heap **result, const struct allot_heap_options *opt
     heap->context = options->context;
     heap->is_shared = options->shared;
     heap->refuses_overflow = options->refuse_overflow;
+    heap->idle_ms = options->memory == NULL ? options->idle_ms : 0;
     bool has_stacks = !options->shared && options->memory == NULL;
     heap->stacks = has_stacks ? &heap->own : &heap_no_stacks;
     heap_set_name(heap, options->name);
     error = ENOMEM;
     if (heapstack_set_classes(heap, options->classes, options->class_count) &&
-        heap_prepare_reserve(heap, options)) {
+        heapspan_reserve(heap, options) && (!options->prefault || heapstack_touch(heap))) {
         error = heap_join(heap, options->parent);
     }
     if (error != 0) {
@@ -740,38 +718,52 @@ void heap_read_totals(struct allot_heap_stats *totals) {
     lock_give(&heap_state.lock);
 }
 
-// The lock of all heaps is held, so that none of them ends.
-static void heap_purge_one(struct allot_heap *heap, uint64_t self) {
+// The lock of all heaps is held, so that none of them ends. Returns what `clean` does; if a
+// running thread owns the heap, what can be done without it.
+static size_t heap_clean_one(struct allot_heap *heap, uint64_t self, heap_cleaner *clean) {
     uint64_t nobody = 0;
+    size_t bytes = 0;
     if (heap->epoch != heap_state.epoch) {
         heap_repair_one(heap);
     }
-    if (heap->given != NULL) {
-        return;
-    }
     if (heap->is_shared) {
         lock_take(&heap->use);
-        heapstack_trim(heap);
+        bytes = clean(heap);
         lock_give(&heap->use);
     } else if (heap_is_owned_by(heap, self)) {
-        heapstack_trim(heap);
+        bytes = clean(heap);
     } else if (atomic_compare_exchange_strong_explicit(
                    &heap->owner, &nobody, self, memory_order_acquire, memory_order_relaxed)) {
-        heapstack_trim(heap);
+        bytes = clean(heap);
         atomic_store_explicit(&heap->owner, 0, memory_order_release);
-    } else {
+    } else if (clean == heapstack_trim) {
         atomic_store_explicit(&heap->is_purge_wanted, true, memory_order_relaxed);
+    } else {
+        bytes = heapspan_retire(heap, heap->idle_ms);
     }
+    return bytes;
 }
 
-void heap_purge(void) {
+static size_t heap_clean(heap_cleaner *clean) {
     uint64_t self = registry_thread_id();
+    size_t bytes = 0;
     lock_take(&heap_state.lock);
     for (struct allot_heap *heap = self != 0 ? heap_state.first : NULL; heap != NULL;
          heap = heap->next) {
-        heap_purge_one(heap, self);
+        bytes += heap->given == NULL ? heap_clean_one(heap, self, clean) : 0;
     }
     lock_give(&heap_state.lock);
+    return bytes;
+}
+
+void heap_purge(void) {
+    heap_clean(heapstack_trim);
+}
+
+void heap_tick(void) {
+    if (atomic_load_explicit(&heap_state.idle_count, memory_order_relaxed) > 0) {
+        heap_clean(heapstack_retire);
+    }
 }
 
 struct heap_sum {

@@ -52,6 +52,10 @@ void heap_read_totals(struct allot_heap_stats *totals);
 // Trims every heap that no running thread owns but the caller; asks the others.
 void heap_purge(void);
 
+// Looks at heaps that no running thread owns: what they did not use for so long goes back.
+// For the purge thread, from time to time.
+void heap_tick(void);
+
 // In the child of a fork.
 void heap_repair(void);
 

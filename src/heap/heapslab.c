@@ -226,7 +226,8 @@ static bool heapslab_is_quiet(const struct allot_heap *heap, uint32_t slab) {
            atomic_load_explicit(&region_span(slab)->as.owned.is_queued, memory_order_seq_cst) == 0;
 }
 
-// A slab that is nobody's got blocks back. One empty slab per class stays.
+// A slab that is nobody's got blocks back. One empty slab per class stays, unless the heap
+// keeps its span.
 static void heapslab_update(struct allot_heap *heap, uint32_t slab) {
     const struct sizeclass *class = heapslab_class(heap, slab);
     unsigned free = heapslab_count_free(class, slab);
@@ -234,7 +235,7 @@ static void heapslab_update(struct allot_heap *heap, uint32_t slab) {
         heapslab_link(heap, slab);
     }
     const struct heap_bin *bin = &heap->bins[region_span(slab)->kind];
-    bool is_only = bin->partial == slab && region_span(slab)->list_next == 0;
+    bool is_only = heap->idle_ms == 0 && bin->partial == slab && region_span(slab)->list_next == 0;
     if (heapslab_state(slab) == SPAN_PARTIAL && free == class->block_count && !is_only &&
         heapslab_is_quiet(heap, slab)) {
         heapslab_unlink(heap, slab);
@@ -733,6 +734,7 @@ void heapslab_validate(const struct allot_heap *heap) {
             ALLOT_ASSERT(is_current == (heapslab_state(at) == SPAN_LEASED));  // [H3]
         }
     }
+    held += heapspan_count_kept(heap);
     ALLOT_ASSERT(held == atomic_load(&heap->held_bytes));  // [H4]
     for (unsigned k = SIZECLASS_FIRST; k < HEAP_KINDS; k++) {
         for (uint32_t at = heap->bins[k].partial; at != 0; at = region_span(at)->list_next) {

@@ -2,6 +2,8 @@
 #include "heap/heapstack.h"
 
 #include "heap/heapslab.h"
+#include "heap/heapspan.h"
+#include "os/os.h"
 #include "page/region.h"
 
 #include <string.h>
@@ -9,6 +11,7 @@
 enum {
     HEAPSTACK_DRAIN_EVERY = 16,  // slow paths
     HEAPSTACK_LOG2_FIRST = 2,
+    HEAPSTACK_STEPS = (SIZECLASS_SLAB_MAX >> SIZECLASS_STEP_LOG2) + 1,
 };
 #define HEAPSTACK_BYTES (32 * KIB)  // of the blocks of a class in its stack
 
@@ -68,9 +71,27 @@ void heapstack_repair(void) {
 
 // ---- Classes
 
+static void heapstack_fill_tables(uint8_t *direct, uint8_t *stepped, const size_t *sizes,
+                                  size_t count) {
+    size_t at = 0;
+    for (size_t size = 0; size <= SIZECLASS_DIRECT_MAX; size++) {
+        at += at < count && sizes[at] < size;
+        direct[size] = (uint8_t)(at < count ? SIZECLASS_FIRST + at : KIND_LARGE);
+    }
+    at = 0;
+    for (size_t step = 1; step < HEAPSTACK_STEPS; step++) {
+        while (at < count && heap_step(sizes[at]) < step) {
+            at++;
+        }
+        stepped[step] = (uint8_t)(at < count ? SIZECLASS_FIRST + at : KIND_LARGE);
+    }
+}
+
 bool heapstack_set_classes(struct allot_heap *heap, const size_t *sizes, size_t count) {
     heap->classes = sizeclass_table;
     heap->direct = sizeclass_direct;
+    heap->stepped = sizeclass_stepped;
+    heap->kind_end = HEAP_KINDS;
     if (sizes == NULL) {
         return true;
     }
@@ -78,26 +99,25 @@ bool heapstack_set_classes(struct allot_heap *heap, const size_t *sizes, size_t 
     if (classes == NULL) {
         return false;
     }
-    uint8_t *direct = (uint8_t *)(classes + HEAP_KINDS);
     memset((void *)classes, 0, HEAP_PAGE_BYTES);
-    size_t filled = 0;
     for (unsigned i = 0; i < count; i++) {
         sizeclass_set_slab(&classes[SIZECLASS_FIRST + i], sizes[i]);
-        for (; filled <= sizes[i] && filled <= SIZECLASS_DIRECT_MAX; filled++) {
-            direct[filled] = (uint8_t)(SIZECLASS_FIRST + i);
-        }
     }
-    for (; filled <= SIZECLASS_DIRECT_MAX; filled++) {
-        direct[filled] = KIND_LARGE;
-    }
+    uint8_t *direct = (uint8_t *)(classes + SIZECLASS_FIRST + ALLOT_HEAP_CLASSES_MAX);
+    uint8_t *stepped = direct + SIZECLASS_DIRECT_MAX + 1;
+    heapstack_fill_tables(direct, stepped, sizes, count);
     heap->own_classes = classes;
     heap->is_uniform = count == 1;
+    heap->kind_end = (uint8_t)(SIZECLASS_FIRST + count);
     heap->classes = classes;
     heap->direct = direct;
+    heap->stepped = stepped;
     return true;
 }
-_Static_assert(sizeof(struct sizeclass) * HEAP_KINDS + SIZECLASS_DIRECT_MAX + 1 <= HEAP_PAGE_BYTES,
-               "classes and their table fit on one page");
+_Static_assert(sizeof(struct sizeclass) * (SIZECLASS_FIRST + ALLOT_HEAP_CLASSES_MAX) +
+                       SIZECLASS_DIRECT_MAX + 1 + HEAPSTACK_STEPS <=
+                   HEAP_PAGE_BYTES,
+               "classes and their tables fit on one page");
 
 // ---- Stacks
 
@@ -125,6 +145,24 @@ static void **heapstack_take_slots(struct allot_heap *heap, unsigned slots_log2)
     stack = (void **)heap->bump;
     heap->bump += bytes;
     return stack;
+}
+
+// A stack may have had all smaller sizes.
+bool heapstack_touch(const struct allot_heap *heap) {
+    size_t bytes = (heap->kind_end - SIZECLASS_FIRST) * sizeof(void *) << (HEAP_STACK_LOG2_MAX + 1);
+    void *taken = NULL;
+    void *page = NULL;
+    for (size_t at = 0; at < bytes && (page = heapstack_take_page()) != NULL;
+         at += HEAP_PAGE_BYTES) {
+        *(void **)page = taken;
+        taken = page;
+    }
+    while (taken != NULL) {
+        void *next = *(void **)taken;
+        heapstack_give_page(taken);
+        taken = next;
+    }
+    return page != NULL;
 }
 
 // A stack of the class with twice the slots, or the first one.
@@ -175,12 +213,40 @@ void heapstack_empty(struct allot_heap *heap) {
     }
 }
 
-size_t heapstack_trim(struct allot_heap *heap) {
-    size_t before = atomic_load_explicit(&heap->held_bytes, memory_order_relaxed);
+void heapstack_settle(struct allot_heap *heap) {
     heapstack_empty(heap);
     heapslab_trim(heap);
+}
+
+size_t heapstack_trim(struct allot_heap *heap) {
+    size_t before = atomic_load_explicit(&heap->held_bytes, memory_order_relaxed);
+    heapstack_settle(heap);
+    heapspan_release(heap, 0);
     size_t after = atomic_load_explicit(&heap->held_bytes, memory_order_relaxed);
     return before > after ? before - after : 0;
+}
+
+// Whether nothing happened in the heap for idle_ms, for the first time.
+static bool heapstack_is_idle(struct allot_heap *heap) {
+    uint32_t now_ms = (uint32_t)os_now_ms();
+    uint64_t calls = heap->malloc_calls + heap->free_calls +
+                     atomic_load_explicit(&heap->remote_blocks, memory_order_relaxed);
+    if (calls != heap->idle_calls) {
+        heap->idle_calls = calls;
+        heap->idle_since_ms = now_ms;
+        heap->is_settled = false;
+    }
+    return !heap->is_settled && now_ms - heap->idle_since_ms >= heap->idle_ms;
+}
+
+size_t heapstack_retire(struct allot_heap *heap) {
+    bool is_timed = heap->idle_ms > 0 && heap->idle_ms != ALLOT_IDLE_NEVER;
+    bool is_idle = is_timed && heapstack_is_idle(heap);
+    if (is_idle) {
+        heap->is_settled = true;
+        heapstack_settle(heap);
+    }
+    return heapspan_retire(heap, is_idle ? 0 : heap->idle_ms);
 }
 
 static void heapstack_housekeep(struct allot_heap *heap) {
@@ -190,6 +256,7 @@ static void heapstack_housekeep(struct allot_heap *heap) {
     }
     if (++heap->slow_count % HEAPSTACK_DRAIN_EVERY == 0) {
         heapslab_drain(heap);
+        heapstack_retire(heap);
     }
 }
 

@@ -21,6 +21,9 @@ void heapstack_give_record(struct allot_heap *heap);
 // The usual classes, or with `sizes` others. False: no memory.
 bool heapstack_set_classes(struct allot_heap *heap, const size_t *sizes, size_t count);
 
+// Touches as many pages as stacks of all classes may take. False: no memory.
+bool heapstack_touch(const struct allot_heap *heap);
+
 // A block of the class; NULL: no memory.
 void *heapstack_pop(struct allot_heap *heap, unsigned kind);
 
@@ -29,8 +32,15 @@ void heapstack_push(struct allot_heap *heap, unsigned kind, void *block);
 // Gives all blocks back to their slabs.
 void heapstack_empty(struct allot_heap *heap);
 
-// And every empty slab. Returns the bytes that left the heap.
+// And every empty slab to the page heap, or to what the heap keeps.
+void heapstack_settle(struct allot_heap *heap);
+
+// Likewise, and nothing is kept. Returns the bytes that left the heap.
 size_t heapstack_trim(struct allot_heap *heap);
+
+// Lets go of what was kept for idle_ms; of all, if the heap was not used for so long. What
+// leaves it goes back to the system. Returns its bytes.
+size_t heapstack_retire(struct allot_heap *heap);
 
 // In the child of a fork: pages out of use are lost.
 void heapstack_repair(void);

@@ -26,8 +26,8 @@
 //        neither free in their slab nor in a stack
 //   [H2] room_low >= 0, and at most HEAP_PEAK_STEP below room_noted or 0
 //   [H3] a slab is on the list of its class iff PARTIAL, and is `slab` iff LEASED
-//   [H4] held_bytes is the sum over the spans in `all` outside the reserve, and
-//        the reserve
+//   [H4] held_bytes is the sum over the spans in `all` outside the reserve, the
+//        reserve, and kept_bytes, which is the sum over the lists of kept spans
 #ifndef ALLOT_HEAP_RECORD_H
 #define ALLOT_HEAP_RECORD_H
 
@@ -54,6 +54,7 @@ enum {
     HEAP_NAME_BYTES = 32,
     HEAP_PEAK_STEP = 4096,  // bytes of growth between looks at the peak
     HEAP_REMOTE_SHIFT = 16,
+    HEAP_KEPT_LISTS = 5,  // of spans of 1, 2, 4, ... granules
 };
 #define HEAP_PAGE_BYTES ((size_t)4096)
 #define HEAP_NO_LIMIT BUDGET_NO_LIMIT
@@ -77,6 +78,7 @@ struct heap_bin {
 struct allot_heap {
     struct heap_stacks *stacks;  // own, or heap_no_stacks: all calls take the slow path
     const uint8_t *direct;       // size to class up to SIZECLASS_DIRECT_MAX
+    const uint8_t *stepped;      // beyond, see heap_step: no class before it is large enough
     const struct sizeclass *classes;
     int64_t room;      // bytes that may be allocated yet                     [owner]
     int64_t room_low;  // below it: the limit, or a look at the peak is due   [owner]
@@ -94,10 +96,11 @@ struct allot_heap {
     _Atomic(bool) is_gated;  // frees by others wait a moment
 
     struct lock use CACHE_ALIGNED;  // of a shared heap: the owner's part
-    struct lock span_lock;          // `all`, the reserve, held_bytes
+    struct lock span_lock;          // `all`, the reserve, what is kept, held_bytes
     bool is_shared, is_charged, refuses_overflow, has_grace;
     _Atomic(bool) has_odd_sizes;  // a block is larger than the class of its size [owner]
     bool is_uniform;              // one class: no mixed granule, and the reserve begins with a slab
+    uint8_t kind_end;             // no class from here on
     uint8_t epoch;                // of forks
     int64_t base;                 // the limit with grace, or HEAP_NO_LIMIT
     uint64_t refused_calls;
@@ -113,8 +116,14 @@ struct allot_heap {
     _Atomic(uint32_t) mixed_used;                   // its units so far; others read it
     uint32_t slow_count;
     _Atomic(size_t) held_bytes;
-    char *bump, *bump_end;  // memory for stacks
-    void *pages;            // taken for them, linked by the first word
+    uint32_t idle_ms;                // how long what is not used stays; 0: not at all
+    uint32_t kept[HEAP_KEPT_LISTS];  // spans that are not used; the last one given first
+    _Atomic(size_t) kept_bytes;
+    uint64_t idle_calls;     // calls when somebody looked                    [owner]
+    uint32_t idle_since_ms;  // no calls since                                [owner]
+    bool is_settled;         // and all was given back                        [owner]
+    char *bump, *bump_end;   // memory for stacks
+    void *pages;             // taken for them, linked by the first word
     void **spare[HEAP_STACK_LOG2_MAX + 1];
     void *own_classes;               // a page, or NULL
     struct allot_heap *next, *prev;  // of all heaps
@@ -128,6 +137,11 @@ struct allot_heap {
 _Static_assert(sizeof(struct allot_heap) + 256 <= HEAP_PAGE_BYTES, "a heap starts on one page");
 
 extern struct heap_stacks heap_no_stacks;
+
+// The place in `stepped` of a size up to SIZECLASS_SLAB_MAX.
+static ALWAYS_INLINE size_t heap_step(size_t size_bytes) {
+    return (size_bytes + ((size_t)1 << SIZECLASS_STEP_LOG2) - 1) >> SIZECLASS_STEP_LOG2;
+}
 
 // Whether the heap or one of its ancestors has a limit.
 static inline bool heap_has_limit(const struct allot_heap *heap) {

@@ -5,6 +5,7 @@
 #include "os/os.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 enum {
@@ -13,9 +14,24 @@ enum {
     PRESSURE_FIELD_ROOT = 3,         // of mountinfo, from 0
     PRESSURE_FIELD_MOUNT = 4,
     PRESSURE_PERCENT = 100,
+    PRESSURE_LOOK_MS = 1000,
+    PRESSURE_NEAR_SHARE = 10,  // of the limit
 };
 // Version 1 says "no limit" with the largest multiple of a page.
 #define PRESSURE_V1_UNLIMITED ((uint64_t)INT64_MAX - 65536)
+
+// What reading takes: too much for the stack of any thread.
+struct pressure_work {
+    struct pressure_group group;
+    char text[PRESSURE_TEXT_BYTES];
+};
+
+static struct {
+    _Atomic(bool) is_looking;  // the thread that made it true may use the rest
+    _Atomic(bool) is_near;
+    _Atomic(uint64_t) next_ms;
+    struct pressure_work work;  // keeps the group
+} pressure_state;
 
 // ---- Texts
 
@@ -161,16 +177,31 @@ bool pressure_read_stall(uint32_t *some, uint32_t *full, const char *text) {
     return true;
 }
 
+uint64_t pressure_read_stat(const char *text, const char *word) {
+    size_t length = strlen(word);
+    while (*text != 0) {
+        const char *at = text + length + 1;
+        uint64_t number;
+        if (strncmp(text, word, length) == 0 && text[length] == ' ' &&
+            fmt_parse_number(&at, &number)) {
+            return number;
+        }
+        text += fmt_length_until(text, '\n');
+        text += *text == '\n';
+    }
+    return 0;
+}
+
 // ---- Files
 
 // Hands over each line; one that is longer than the buffer is left out. 0 or an
 // errno value.
-static int pressure_each_line(struct pressure_group *group, const char *path,
+static int pressure_each_line(struct pressure_work *work, const char *path,
                               void (*visit)(struct pressure_group *, const char *)) {
-    char text[PRESSURE_TEXT_BYTES];
+    char *text = work->text;
     bool is_cut = false;  // the rest of a line that was too long
     for (size_t offset = 0; offset < PRESSURE_LINES_BYTES;) {
-        long got = os_read_file(path, text, sizeof text, offset);
+        long got = os_read_file(path, text, sizeof work->text, offset);
         if (got <= 0) {
             return got < 0 && offset == 0 ? (int)-got : 0;
         }
@@ -179,7 +210,7 @@ static int pressure_each_line(struct pressure_group *group, const char *path,
              end = memchr(text + used, '\n', (size_t)got - used)) {
             *end = 0;
             if (!is_cut) {
-                visit(group, text + used);
+                visit(&work->group, text + used);
             }
             is_cut = false;
             used = (size_t)(end - text) + 1;
@@ -190,35 +221,91 @@ static int pressure_each_line(struct pressure_group *group, const char *path,
     return 0;
 }
 
-static bool pressure_read_in(const struct pressure_group *group, char *text, const char *name) {
+static bool pressure_read_in(struct pressure_work *work, const char *name) {
     char path[PRESSURE_PATH_BYTES + 64];
     struct fmt fmt;
     fmt_init(&fmt, path, sizeof path);
-    fmt_text(&fmt, group->path);
+    fmt_text(&fmt, work->group.path);
     fmt_text(&fmt, "/");
     fmt_text(&fmt, name);
-    return os_read_file(path, text, PRESSURE_TEXT_BYTES, 0) > 0;
+    return os_read_file(path, work->text, PRESSURE_TEXT_BYTES, 0) > 0;
+}
+
+static bool pressure_read_limit(struct pressure_work *work, uint64_t *bytes) {
+    bool is_v2 = work->group.version == PRESSURE_V2;
+    return pressure_read_in(work, is_v2 ? "memory.max" : "memory.limit_in_bytes") &&
+           pressure_read_bytes(bytes, work->text);
+}
+
+static bool pressure_read_used(struct pressure_work *work, uint64_t *bytes) {
+    bool is_v2 = work->group.version == PRESSURE_V2;
+    return pressure_read_in(work, is_v2 ? "memory.current" : "memory.usage_in_bytes") &&
+           pressure_read_bytes(bytes, work->text);
+}
+
+// 0 or an errno value; there may still be no group.
+static int pressure_find(struct pressure_work *work) {
+    memset(&work->group, 0, sizeof work->group);
+    int error = pressure_each_line(work, "/proc/self/cgroup", pressure_read_group);
+    return error != 0 ? error
+                      : pressure_each_line(work, "/proc/self/mountinfo", pressure_read_mount);
 }
 
 int pressure_read(struct pressure *pressure) {
-    struct pressure_group group = {.version = PRESSURE_NONE};
-    char text[PRESSURE_TEXT_BYTES];
+    struct pressure_work work;
     *pressure = (struct pressure){0};
-    int error = pressure_each_line(&group, "/proc/self/cgroup", pressure_read_group);
-    if (error == 0) {
-        error = pressure_each_line(&group, "/proc/self/mountinfo", pressure_read_mount);
-    }
-    if (error != 0 || !group.is_mounted) {
+    int error = pressure_find(&work);
+    if (error != 0 || !work.group.is_mounted) {
         return error;
     }
-    bool is_v2 = group.version == PRESSURE_V2;
-    const char *limit = is_v2 ? "memory.max" : "memory.limit_in_bytes";
-    const char *used = is_v2 ? "memory.current" : "memory.usage_in_bytes";
-    pressure->has_limit =
-        pressure_read_in(&group, text, limit) && pressure_read_bytes(&pressure->limit_bytes, text);
-    pressure->has_used =
-        pressure_read_in(&group, text, used) && pressure_read_bytes(&pressure->used_bytes, text);
-    pressure->has_stall = is_v2 && pressure_read_in(&group, text, "memory.pressure") &&
-                          pressure_read_stall(&pressure->some_avg10, &pressure->full_avg10, text);
+    pressure->has_limit = pressure_read_limit(&work, &pressure->limit_bytes);
+    pressure->has_used = pressure_read_used(&work, &pressure->used_bytes);
+    pressure->has_stall =
+        work.group.version == PRESSURE_V2 && pressure_read_in(&work, "memory.pressure") &&
+        pressure_read_stall(&pressure->some_avg10, &pressure->full_avg10, work.text);
     return 0;
+}
+
+// ---- Near the limit
+
+static bool pressure_look(struct pressure_work *work) {
+    uint64_t limit;
+    uint64_t used;
+    if (!work->group.is_mounted && (pressure_find(work) != 0 || !work->group.is_mounted)) {
+        return false;
+    }
+    if (!pressure_read_limit(work, &limit) || !pressure_read_used(work, &used)) {
+        work->group.is_mounted = false;  // the process may be in another group
+        return false;
+    }
+    uint64_t share = limit / PRESSURE_NEAR_SHARE;
+    if (limit == PRESSURE_UNLIMITED || used < limit - share) {
+        return false;
+    }
+    uint64_t files = 0;
+    if (pressure_read_in(work, "memory.stat")) {
+        files = pressure_read_stat(work->text, "inactive_file") +
+                pressure_read_stat(work->text, "active_file");
+    }
+    return used - (files < used ? files : used) >= limit - share;
+}
+
+bool pressure_is_near(void) {
+    uint64_t now_ms = os_now_ms();
+    bool is_due = now_ms >= atomic_load_explicit(&pressure_state.next_ms, memory_order_relaxed);
+    if (is_due &&
+        !atomic_exchange_explicit(&pressure_state.is_looking, true, memory_order_acquire)) {
+        bool is_near = pressure_look(&pressure_state.work);
+        atomic_store_explicit(&pressure_state.is_near, is_near, memory_order_relaxed);
+        atomic_store_explicit(&pressure_state.next_ms, now_ms + PRESSURE_LOOK_MS,
+                              memory_order_relaxed);
+        atomic_store_explicit(&pressure_state.is_looking, false, memory_order_release);
+    }
+    return atomic_load_explicit(&pressure_state.is_near, memory_order_relaxed);
+}
+
+// A thread of the parent may have been looking; the child may get a group of its own.
+void pressure_repair(void) {
+    pressure_state.work.group.is_mounted = false;
+    atomic_store_explicit(&pressure_state.is_looking, false, memory_order_relaxed);
 }

@@ -38,6 +38,9 @@ bool pressure_read_bytes(uint64_t *bytes, const char *text);
 // percent. False: no such text, and nothing has changed.
 bool pressure_read_stall(uint32_t *some, uint32_t *full, const char *text);
 
+// The number in a line "word number" of memory.stat; 0: no such line.
+uint64_t pressure_read_stat(const char *text, const char *word);
+
 struct pressure {
     bool has_limit, has_used, has_stall;
     uint64_t limit_bytes, used_bytes;
@@ -46,5 +49,14 @@ struct pressure {
 
 // Reads the files. 0, or an errno value: there is no /proc.
 int pressure_read(struct pressure *pressure);
+
+// Whether less than a tenth of the group's limit is left. Pages of files count as left: the
+// kernel drops them first. Looks at four files, or at six the first time, at most once a
+// second; in between, and while another thread looks, the answer is the last one. Needs
+// little of the caller's stack.
+bool pressure_is_near(void);
+
+// In the child of a fork.
+void pressure_repair(void);
 
 #endif

@@ -13,6 +13,7 @@
 #include "os/check.h"
 #include "os/lock.h"
 #include "os/os.h"
+#include "os/pressure.h"
 #include "page/region.h"
 #include "page/spanset.h"
 
@@ -29,6 +30,9 @@ enum {
     PAGEHEAP_LEARN = 8,           // times what was purged in vain may be dirty then
     PAGEHEAP_EXTRA_MIN = (16 << 20) >> GRANULE_LOG2,  // granules; may always be learnt
     PAGEHEAP_PATIENCE = 4,  // and how much longer dirty memory may then wait
+    PAGEHEAP_HURRY = 8,     // how much shorter it may where a memory limit is near
+    // Who has less to give back does not ask for the limit.
+    PAGEHEAP_HURRY_MIN = (4 << 20) >> GRANULE_LOG2,
     // Memory that is made resident ahead: this part of what is in use, in steps
     // of 64 to 128 KiB; larger steps save little more.
     PAGEHEAP_POPULATE_SHARE = 32,
@@ -57,6 +61,7 @@ static struct {
     uint64_t purge_delay_ms;
     size_t dirty_limit_count;  // of one shard
     size_t dirty_limit_bytes;
+    bool is_tight;  // a memory limit is near
     struct pageheap shards[PAGEHEAP_SHARDS_MAX];
 } pageheap_state;
 
@@ -138,6 +143,7 @@ static void pageheap_leave(struct pageheap *heap) {
 }
 
 void pageheap_repair(void) {
+    pressure_repair();
     for (unsigned i = 0; i < pageheap_state.shard_count; i++) {
         lock_reset(&pageheap_state.shards[i].lock);
         pageheap_state.shards[i].needs_rebuild = true;
@@ -146,9 +152,14 @@ void pageheap_repair(void) {
 
 // ---- Purge
 
+static bool pageheap_is_tight(void) {
+    return __atomic_load_n(&pageheap_state.is_tight, __ATOMIC_RELAXED);
+}
+
 // What was purged was wanted again a moment later.
 static bool pageheap_is_patient(const struct pageheap *heap, uint32_t now_ms) {
-    return heap->extra_count > 0 && (int32_t)(heap->extra_until_ms - now_ms) > 0;
+    return !pageheap_is_tight() && heap->extra_count > 0 &&
+           (int32_t)(heap->extra_until_ms - now_ms) > 0;
 }
 
 // What the limit rises by. It falls with what is in use: nobody would give the
@@ -161,7 +172,7 @@ static size_t pageheap_extra(const struct pageheap *heap) {
 
 static size_t pageheap_dirty_limit(const struct pageheap *heap, uint32_t now_ms) {
     size_t limit = __atomic_load_n(&pageheap_state.dirty_limit_count, __ATOMIC_RELAXED);
-    size_t share = heap->used_count / PAGEHEAP_LIVE_SHARE;
+    size_t share = pageheap_is_tight() ? 0 : heap->used_count / PAGEHEAP_LIVE_SHARE;
     limit = share > limit ? share : limit;
     return limit + (pageheap_is_patient(heap, now_ms) ? pageheap_extra(heap) : 0);
 }
@@ -170,8 +181,13 @@ uint64_t pageheap_purge_delay_ms(void) {
     return __atomic_load_n(&pageheap_state.purge_delay_ms, __ATOMIC_RELAXED);
 }
 
-static bool pageheap_is_old(uint32_t first, uint32_t now_ms, bool is_patient) {
+uint64_t pageheap_delay_now_ms(void) {
     uint64_t delay = pageheap_purge_delay_ms();
+    return delay != PAGEHEAP_NEVER && pageheap_is_tight() ? delay / PAGEHEAP_HURRY : delay;
+}
+
+static bool pageheap_is_old(uint32_t first, uint32_t now_ms, bool is_patient) {
+    uint64_t delay = pageheap_delay_now_ms();
     delay = is_patient && delay != PAGEHEAP_NEVER ? delay * PAGEHEAP_PATIENCE : delay;
     return delay != PAGEHEAP_NEVER &&
            (uint32_t)(now_ms - region_span(first)->as.free.since_ms) >= delay;
@@ -261,15 +277,25 @@ static void pageheap_balance(struct pageheap *heap, uint32_t now_ms) {
     }
 }
 
+// No lock is held: it may read files.
+static void pageheap_look_at_limit(size_t dirty_count) {
+    bool is_asked =
+        dirty_count >= PAGEHEAP_HURRY_MIN && pageheap_purge_delay_ms() != PAGEHEAP_NEVER;
+    __atomic_store_n(&pageheap_state.is_tight, is_asked && pressure_is_near(), __ATOMIC_RELAXED);
+}
+
 void pageheap_tick(void) {
+    size_t dirty_count = 0;
     uint32_t now_ms = pageheap_now();
     for (unsigned i = 0; i < pageheap_state.shard_count; i++) {
         struct pageheap *heap = &pageheap_state.shards[i];
         pageheap_enter(heap);
         pageheap_drain_quick(heap, now_ms);
+        dirty_count += heap->free.dirty_count;
         pageheap_balance(heap, now_ms);
         pageheap_leave(heap);
     }
+    pageheap_look_at_limit(dirty_count);
 }
 
 size_t pageheap_purge(size_t target_bytes, uint64_t until_ns) {

@@ -56,15 +56,18 @@ void pageheap_abandon(uint32_t first);
 // reached or the clock passes `until_ns`. Returns the bytes that went back.
 size_t pageheap_purge(size_t target_bytes, uint64_t until_ns);
 
-// Returns what is older than the purge delay. Cheap if there is nothing.
+// Returns what is older than the purge delay. Cheap if there is nothing. Once a second it
+// may read files, to see whether a memory limit is near.
 void pageheap_tick(void);
 
 // Keeps all spans as they are until pageheap_let_go: for a walk over them.
 void pageheap_hold(void);
 void pageheap_let_go(void);
 
-// As it was set; UINT64_MAX: never.
+// As it was set; UINT64_MAX: never. The other one is shorter while the process's group is
+// near its memory limit.
 uint64_t pageheap_purge_delay_ms(void);
+uint64_t pageheap_delay_now_ms(void);
 
 // Bytes in spans in use, a moment ago. Takes no lock.
 size_t pageheap_used_bytes(void);

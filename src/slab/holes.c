@@ -112,7 +112,7 @@ size_t holes_purge(size_t target_bytes, uint64_t until_ns) {
 
 // True if slabs may have become old since the last time.
 static bool holes_pass_time(void) {
-    uint64_t delay_ms = pageheap_purge_delay_ms();
+    uint64_t delay_ms = pageheap_delay_now_ms();
     if (delay_ms == UINT64_MAX || region_purge_unit() > GRANULE_BYTES) {
         return false;
     }

@@ -96,6 +96,65 @@ static void a_block_that_had_to_stay_larger_is_freed_by_its_size(void) {
     UNIT_CHECK(allot_heap_destroy(heap), ==, 0);
 }
 
+// Each size comes from the smallest class that holds it; what no class holds is large.
+static void check_every_size(const size_t *classes, size_t count) {
+    struct allot_heap_options options = plain();
+    options.classes = classes;
+    options.class_count = count;
+    allot_heap *heap = create(&options);
+    size_t at = 0;
+    for (size_t size = 1; size <= 33 * KIB; size++) {
+        at += at < count && classes[at] < size;
+        char *block = allot_heap_malloc(heap, size);
+        assert_non_null(block);
+        if (at < count) {
+            UNIT_CHECK(live(heap), ==, classes[at]);
+        }
+        UNIT_CHECK(live(heap), >=, size);
+        UNIT_CHECK(live(heap), ==, allot_usable_size(block));
+        allot_heap_free_sized(heap, block, size);
+        UNIT_CHECK(live(heap), ==, 0);
+    }
+    heap_validate(heap);
+    UNIT_CHECK(allot_heap_destroy(heap), ==, 0);
+}
+
+static void of_ones_own_classes_the_smallest_that_fits_is_taken(void) {
+    static const size_t few[] = {48, 1040, 1056, 1152, 1168, 3008, 32752};
+    static const size_t one[] = {16};
+    static const size_t last[] = {32768};
+    size_t many[ALLOT_HEAP_CLASSES_MAX];
+    for (size_t i = 0; i < ALLOT_HEAP_CLASSES_MAX; i++) {
+        many[i] = (i + 1) * 496;
+    }
+    check_every_size(few, sizeof few / sizeof *few);
+    check_every_size(one, 1);
+    check_every_size(last, 1);
+    check_every_size(many, ALLOT_HEAP_CLASSES_MAX);
+}
+
+static void an_alignment_that_no_class_has_makes_a_block_large(void) {
+    static const size_t classes[] = {48, 96, 2064};
+    struct allot_heap_options options = plain();
+    options.classes = classes;
+    for (size_t count = 1; count <= 3; count++) {
+        options.class_count = count;
+        allot_heap *heap = create(&options);
+        for (size_t align = 1; align <= 32 * KIB; align *= 2) {
+            for (size_t size = 1; size <= 40 * KIB; size = size * 3 / 2 + 1) {
+                char *block = allot_heap_aligned(heap, align, size);
+                assert_non_null(block);
+                UNIT_CHECK((uintptr_t)block % align, ==, 0);
+                UNIT_CHECK(allot_usable_size(block), >=, size);
+                allot_heap_free(heap, block);
+                UNIT_CHECK(live(heap), ==, 0);
+            }
+        }
+        heap_validate(heap);
+        UNIT_CHECK(allot_heap_destroy(heap), ==, 0);
+    }
+}
+
 static void growth_counts_the_new_size_instead_of_the_old_one(void) {
     struct allot_heap_options options = plain();
     options.limit_bytes = 100 * KIB;
@@ -130,6 +189,8 @@ static const struct unit_case cases[] = {
     UNIT(the_peak_is_exact_after_every_call),
     UNIT(a_resized_block_can_be_freed_by_its_new_size),
     UNIT(a_block_that_had_to_stay_larger_is_freed_by_its_size),
+    UNIT(of_ones_own_classes_the_smallest_that_fits_is_taken),
+    UNIT(an_alignment_that_no_class_has_makes_a_block_large),
     UNIT(growth_counts_the_new_size_instead_of_the_old_one),
     UNIT(making_a_block_smaller_never_fails),
 };

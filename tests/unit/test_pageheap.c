@@ -148,6 +148,69 @@ static void what_is_older_than_the_delay_is_purged_by_the_tick(void) {
     check_sum();
 }
 
+// ---- Near the memory limit
+
+static const char *const tight[] = {"/proc/self/cgroup",
+                                    "0::/\n",
+                                    "/proc/self/mountinfo",
+                                    "30 23 0:26 / /c rw - cgroup2 cgroup2 rw\n",
+                                    "/c/memory.max",
+                                    "1000\n",
+                                    "/c/memory.current",
+                                    "950\n",
+                                    NULL};
+
+static void near_the_memory_limit_free_memory_waits_an_eighth_of_the_delay(void) {
+    start(1);
+    pageheap_set_policy(800, SIZE_MAX);
+    os_fake.files = tight;
+    os_fake.now_ms = 10000;
+    pageheap_give(take(QUICK, 1));
+    UNIT_CHECK(pageheap_delay_now_ms(), ==, 800);
+    pageheap_tick();
+    UNIT_CHECK(pageheap_delay_now_ms(), ==, 100);
+    UNIT_CHECK(pageheap_purge_delay_ms(), ==, 800);
+    os_fake.now_ms += 99;
+    pageheap_tick();
+    UNIT_CHECK(stats().dirty_bytes, ==, QUICK * GRANULE_BYTES);
+    os_fake.now_ms += 1;
+    pageheap_tick();
+    UNIT_CHECK(stats().dirty_bytes, ==, 0);
+    pageheap_tick();  // there is nothing to give back
+    UNIT_CHECK(pageheap_delay_now_ms(), ==, 800);
+    check_sum();
+}
+
+static void near_the_memory_limit_use_allows_no_more_than_the_dirty_limit(void) {
+    start(1);
+    uint32_t spans[20];
+    pageheap_set_policy(PAGEHEAP_NEVER - 1, 4 * MIB);
+    for (int i = 0; i < 20; i++) {
+        spans[i] = take(QUICK, 1);
+    }
+    pageheap_give(spans[0]);
+    UNIT_CHECK(stats().dirty_bytes, ==, QUICK * GRANULE_BYTES);  // less than an eighth
+    pageheap_tick();
+    UNIT_CHECK(stats().dirty_bytes, ==, QUICK * GRANULE_BYTES);
+    os_fake.files = tight;
+    os_fake.now_ms += 1000;
+    pageheap_tick();
+    pageheap_tick();
+    UNIT_CHECK(stats().dirty_bytes, <=, 4 * MIB);
+    check_sum();
+}
+
+static void who_never_purges_by_age_does_not_ask_for_the_limit(void) {
+    start(1);
+    os_fake.files = tight;
+    pageheap_set_policy(PAGEHEAP_NEVER, SIZE_MAX);
+    pageheap_give(take(QUICK, 1));
+    os_fake.now_ms += 10000;
+    pageheap_tick();
+    pageheap_tick();
+    UNIT_CHECK(stats().dirty_bytes, ==, QUICK * GRANULE_BYTES);
+}
+
 static void quick_spans_are_purged_when_they_are_old(void) {
     start(1);
     pageheap_give(take(5, 1));
@@ -431,6 +494,9 @@ static const struct unit_case cases[] = {
     UNIT(what_is_cut_off_can_be_taken_again),
     UNIT(a_span_does_not_grow_into_its_neighbour),
     UNIT(what_is_older_than_the_delay_is_purged_by_the_tick),
+    UNIT(near_the_memory_limit_free_memory_waits_an_eighth_of_the_delay),
+    UNIT(near_the_memory_limit_use_allows_no_more_than_the_dirty_limit),
+    UNIT(who_never_purges_by_age_does_not_ask_for_the_limit),
     UNIT(quick_spans_are_purged_when_they_are_old),
     UNIT(never_means_that_age_alone_purges_nothing),
     UNIT(more_than_the_limit_goes_back_at_once),

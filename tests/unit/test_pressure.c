@@ -158,6 +158,82 @@ static void the_mount_is_found_behind_many_long_lines(void) {
     assert_int_equal(ask(files).used_bytes, 8192);
 }
 
+// ---- Near the limit
+
+#define GROUP "/sys/fs/cgroup/a"
+
+// A second later, with these files, as "" where there is none.
+static bool is_near(const char *limit, const char *used, const char *stat) {
+    const char *files[] = {"/proc/self/cgroup",
+                           "0::/a\n",
+                           "/proc/self/mountinfo",
+                           V2_MOUNT,
+                           GROUP "/memory.max",
+                           limit,
+                           GROUP "/memory.current",
+                           used,
+                           GROUP "/memory.stat",
+                           stat,
+                           NULL};
+    os_fake.files = files;
+    os_fake.now_ms += 1000;
+    return pressure_is_near();
+}
+
+static void a_limit_is_near_if_less_than_a_tenth_is_left(void) {
+    assert_false(is_near("1000\n", "899\n", ""));
+    assert_true(is_near("1000\n", "900\n", ""));
+    assert_true(is_near("1000\n", "1100\n", ""));
+    assert_false(is_near("max\n", "18446744073709551615\n", ""));
+    assert_false(is_near("", "900\n", ""));
+    assert_false(is_near("1000\n", "", ""));
+    assert_true(is_near("1000\n", "901\n", ""));
+    os_fake.files = NULL;
+    os_fake.now_ms += 1000;
+    assert_false(pressure_is_near());
+}
+
+static void pages_of_files_count_as_left(void) {
+    static const char much[] = "anon 500\ninactive_file 300\nactive_file 100\nx 7\n";
+    assert_false(is_near("1000\n", "950\n", much));
+    assert_true(is_near("1000\n", "950\n", "inactive_file 30\nactive_file 20"));
+    assert_false(is_near("1000\n", "950\n", "inactive_file 30\nactive_file 21"));
+    assert_false(is_near("1000\n", "950\n", "inactive_file 2000\n"));
+    assert_true(is_near("1000\n", "950\n", "x inactive_file 900\ninactive_files 900\nactive_file"));
+}
+
+static void the_files_are_read_once_a_second(void) {
+    assert_false(is_near("1000\n", "100\n", ""));
+    os_fake.now_ms -= 1;
+    assert_false(is_near("1000\n", "990\n", ""));
+    assert_true(is_near("1000\n", "990\n", ""));
+    os_fake.files = NULL;
+    os_fake.now_ms += 999;
+    assert_true(pressure_is_near());
+    os_fake.now_ms += 1;
+    assert_false(pressure_is_near());
+}
+
+static void a_group_that_is_gone_is_looked_for_again(void) {
+    assert_true(is_near("1000\n", "990\n", ""));
+    const char *moved[] = {"/proc/self/cgroup",
+                           "0::/b\n",
+                           "/proc/self/mountinfo",
+                           V2_MOUNT,
+                           "/sys/fs/cgroup/b/memory.max",
+                           "1000",
+                           "/sys/fs/cgroup/b/memory.current",
+                           "950",
+                           NULL};
+    os_fake.files = moved;
+    os_fake.now_ms += 1000;
+    assert_false(pressure_is_near());
+    os_fake.now_ms += 1000;
+    assert_true(pressure_is_near());
+    pressure_repair();
+    assert_true(pressure_is_near());
+}
+
 static const struct unit_case cases[] = {
     UNIT(version_2_is_read_from_the_group_of_the_process),
     UNIT(version_1_is_read_below_what_the_container_sees),
@@ -167,5 +243,9 @@ static const struct unit_case cases[] = {
     UNIT(a_stall_needs_both_lines),
     UNIT(broken_lines_name_no_group_and_no_mount),
     UNIT(the_mount_is_found_behind_many_long_lines),
+    UNIT(a_limit_is_near_if_less_than_a_tenth_is_left),
+    UNIT(pages_of_files_count_as_left),
+    UNIT(the_files_are_read_once_a_second),
+    UNIT(a_group_that_is_gone_is_looked_for_again),
 };
 UNIT_MAIN(cases)
