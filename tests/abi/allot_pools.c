@@ -89,7 +89,7 @@ static void serve_unnoticed(void) {
     allot_pool *values = create(VALUE_BYTES);
     memset(key, 0, sizeof key);  // the test's own pages
     memset(value, 0, sizeof value);
-    serve(keys, values, 100);
+    serve(keys, values, CLIENTS);  // clients leave, too: all code that is used is there
     forbid_system_calls();
     long before = faults();
     serve(keys, values, STEPS);
