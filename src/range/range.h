@@ -3,7 +3,8 @@
 // The free ranges, maximal and disjoint, are kept twice: as (offset, size) and as
 // (size, offset). The first order finds neighbours, the second the best fit. What
 // is not free is in use; nothing is stored for it, so any part of it, of one
-// allocation or of several, can become free.
+// allocation or of several, can become free. Trees are narrow where 32 bits suffice
+// for any of the numbers, and become wide ones when the size grows beyond that.
 //
 // A struct range and its nodes may lie in memory that is mapped at different
 // addresses: it holds no pointer and no lock, and takes no memory. Whoever owns it
@@ -61,6 +62,10 @@ int range_take_at(struct range *range, uint64_t offset, uint64_t n);
 // Makes [offset, offset + n) free. EINVAL if n is 0, ERANGE if it ends beyond the
 // size, EALREADY if all of it is free, EEXIST if some of it is, ENOMEM.
 int range_give(struct range *range, uint64_t offset, uint64_t n);
+
+// How many nodes range_resize should find free: 0 unless trees become wide ones, which are
+// made beside them. With less it may return ENOMEM.
+uint64_t range_nodes_to_resize(const struct range *range, uint64_t size);
 
 // Changes the size; what is added is free. EINVAL if it is UINT64_MAX, EBUSY if what
 // is cut off is not free, ENOMEM.
