@@ -1453,7 +1453,8 @@ ALLOT_API int allot_buffer_retain(allot_buffer *buffer, struct allot_slice slice
 ALLOT_API struct allot_slice allot_buffer_borrow(allot_buffer *buffer, size_t size_bytes);
 
 /// Allocate, read(2) once and free what was not read to. A call that a signal
-/// interrupts is repeated.
+/// interrupts is repeated. Up to 16 KiB are copied to the smallest free range that
+/// holds them, if that has less than max_bytes.
 ///
 ///   buffer      where
 ///   slice       out: the bytes that were read; data = NULL if there are none
@@ -1464,7 +1465,7 @@ ALLOT_API struct allot_slice allot_buffer_borrow(allot_buffer *buffer, size_t si
 /// that of read, EINVAL if max_bytes is 0, or ENOMEM if they cannot be
 /// allocated, before anything was read; nothing is allocated then.
 /// Threads: as allot_buffer_malloc; the lock of a shared buffer is not held
-/// while waiting. Signals: no. Cost: two calls of the buffer, one system call.
+/// while waiting. Signals: no. Cost: three calls of the buffer, one system call, a copy.
 ALLOT_API ptrdiff_t allot_buffer_read(allot_buffer *buffer, struct allot_slice *slice, int fd,
                                       size_t max_bytes);
 
