@@ -24,22 +24,6 @@ void range_set_nodes(struct range *range, void *nodes, uint32_t node_count) {
     tree_pool_move(&range->pool, nodes, node_count);
 }
 
-// One range more in each order, and one in by_size again.
-static uint32_t range_nodes_most(const struct range *range) {
-    return tree_nodes_most(&range->by_offset) + 2 * tree_nodes_most(&range->by_size);
-}
-
-// While both orders fit into a leaf each and the next operation cannot fill them, no
-// node is needed.
-static bool range_is_small(const struct range *range) {
-    return range->by_offset.level + range->by_size.level == 0 &&
-           range->free_count + 2 <= tree_leaf_most(range->by_offset.is_wide);
-}
-
-bool range_is_tight(const struct range *range) {
-    return UNLIKELY(range->pool.free_count < range_nodes_most(range)) && !range_is_small(range);
-}
-
 // Whether a free range may become another one, in its place of by_offset. [N4]
 static bool range_can_move(const struct range *range, struct tree_pair to) {
     return !range_is_tight(range) ||

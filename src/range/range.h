@@ -47,8 +47,22 @@ void range_init(struct range *range, uint64_t size, void *nodes, uint32_t node_c
 // not fewer.
 void range_set_nodes(struct range *range, void *nodes, uint32_t node_count);
 
+// One range more in each order, and one in by_size again.
+static ALWAYS_INLINE uint32_t range_nodes_most(const struct range *range) {
+    return tree_nodes_most(&range->by_offset) + 2 * tree_nodes_most(&range->by_size);
+}
+
+// While both orders fit into a leaf each and the next operation cannot fill them, no
+// node is needed.
+static ALWAYS_INLINE bool range_is_small(const struct range *range) {
+    return range->by_offset.level + range->by_size.level == 0 &&
+           range->free_count + 2 <= tree_leaf_most(range->by_offset.is_wide);
+}
+
 // Whether the next operation could be in want of nodes.
-bool range_is_tight(const struct range *range);
+static ALWAYS_INLINE bool range_is_tight(const struct range *range) {
+    return UNLIKELY(range->pool.free_count < range_nodes_most(range)) && !range_is_small(range);
+}
 
 // Takes n adjacent numbers, the first a multiple of `align` (a power of two), from
 // the smallest free range that has them, the lowest of equal ones. EINVAL if n is 0,

@@ -159,8 +159,8 @@ static ALWAYS_INLINE bool tree_descend(const struct tree *tree, const struct tre
     return rank > 0;
 }
 
-bool tree_find(const struct tree *tree, const struct tree_pool *pool, struct tree_cursor *cursor,
-               struct tree_pair key) {
+bool tree_find_slow(const struct tree *tree, const struct tree_pool *pool,
+                    struct tree_cursor *cursor, struct tree_pair key) {
     return tree->is_wide
                ? tree_descend(tree, pool, cursor, tree_number(key, true), true)
                : tree_descend(tree, pool, cursor, (uint64_t)tree_number(key, false), false);
@@ -230,8 +230,9 @@ void tree_init(struct tree *tree, struct tree_pool *pool, bool is_wide) {
 }
 
 // The first pair of the cursor's node of this level is another one. [B2]
-static void tree_tell_parents(const struct tree *tree, const struct tree_pool *pool,
-                              const struct tree_cursor *cursor, uint32_t level, uint128 first) {
+static NOINLINE void tree_tell_parents(const struct tree *tree, const struct tree_pool *pool,
+                                       const struct tree_cursor *cursor, uint32_t level,
+                                       uint128 first) {
     for (; level < tree->level; level++) {
         uint32_t at = cursor->step[level + 1].at;
         struct tree_node *parent = tree_node(pool, cursor->step[level + 1].node);
@@ -387,7 +388,7 @@ static ALWAYS_INLINE void tree_insert_in(struct tree *tree, struct tree_pool *po
     tree_shift(leaf->as.words, at + 1, at, leaf->count - at, is_wide);
     tree_put(leaf->as.words, at, number, is_wide);
     leaf->count++;
-    if (UNLIKELY(at == 0)) {
+    if (UNLIKELY(at == 0) && tree->level > 0) {
         tree_tell_parents(tree, pool, cursor, 0, number);
     }
 }
@@ -448,7 +449,7 @@ static ALWAYS_INLINE void tree_remove_in(struct tree *tree, struct tree_pool *po
     leaf->count--;
     tree_shift(leaf->as.words, at, at + 1, leaf->count - at, is_wide);
     tree_put(leaf->as.words, leaf->count, TREE_NONE, is_wide);
-    if (UNLIKELY(at == 0) && leaf->count > 0) {
+    if (UNLIKELY(at == 0) && tree->level > 0 && leaf->count > 0) {
         tree_tell_parents(tree, pool, cursor, 0, tree_get(leaf->as.words, 0, is_wide));
     }
     uint32_t level = 0;

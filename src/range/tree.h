@@ -155,9 +155,22 @@ void tree_init(struct tree *tree, struct tree_pool *pool, bool is_wide);
 // Removes all pairs, one by one, and gives the last node back.
 void tree_fini(struct tree *tree, struct tree_pool *pool);
 
-// To the last pair up to `key`; true if there is one, else to the first pair.
-bool tree_find(const struct tree *tree, const struct tree_pool *pool, struct tree_cursor *cursor,
-               struct tree_pair key);
+bool tree_find_slow(const struct tree *tree, const struct tree_pool *pool,
+                    struct tree_cursor *cursor, struct tree_pair key);
+
+// To the last pair up to `key`; true if there is one, else to the first pair. A tree of
+// one pair, a range that is used as a stack, needs no search.
+static inline bool tree_find(const struct tree *tree, const struct tree_pool *pool,
+                             struct tree_cursor *cursor, struct tree_pair key) {
+    const struct tree_node *root = tree_node(pool, tree->root);
+    if (root->count > 1 || tree->level > 0) {
+        return tree_find_slow(tree, pool, cursor, key);
+    }
+    cursor->step[0].node = tree->root;
+    cursor->step[0].at = 0;
+    uint128 only = tree_get(root->as.words, 0, tree->is_wide);
+    return only <= tree_number(key, tree->is_wide);
+}
 
 // To the last pair whose first number is up to `first`; else as tree_find.
 static inline bool tree_find_first(const struct tree *tree, const struct tree_pool *pool,
