@@ -925,7 +925,7 @@ struct allot_range_options {
 };
 
 /// Memory that suffices for a range of up to 28 free ranges, at any address. Each
-/// further one takes about 48 bytes.
+/// further one takes about 24 bytes, or 48 in a range of 2^32 - 1 granules or more.
 #define ALLOT_RANGE_MEMORY_MIN ((size_t)1280)
 
 /// Make a range of which all is free.
@@ -1000,7 +1000,8 @@ ALLOT_API int allot_range_free(allot_range *range, uint64_t offset, uint64_t n);
 ///
 /// Returns 0. -1 with errno = EBUSY if something beyond the size is in use, EINVAL if
 /// it is UINT64_MAX, ENOMEM as above; nothing has changed.
-/// Threads: as allot_range_alloc. Cost: that of allot_range_free.
+/// Threads: as allot_range_alloc. Cost: that of allot_range_free; growing to 2^32 - 1
+/// granules or more makes all records anew, once, and needs memory for that.
 ALLOT_API int allot_range_grow(allot_range *range, uint64_t size);
 
 /// The size of a range.
