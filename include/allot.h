@@ -939,7 +939,7 @@ struct allot_range_options {
 };
 
 /// Memory that suffices for a range of up to 28 free ranges, at any address. Each
-/// further one takes about 48 bytes.
+/// further one takes about 24 bytes, or 48 in a range of 2^32 - 1 granules or more.
 #define ALLOT_RANGE_MEMORY_MIN ((size_t)1280)
 
 /// Make a range of which all is free.
@@ -1014,7 +1014,8 @@ ALLOT_API int allot_range_free(allot_range *range, uint64_t offset, uint64_t n);
 ///
 /// Returns 0. -1 with errno = EBUSY if something beyond the size is in use, EINVAL if
 /// it is UINT64_MAX, ENOMEM as above; nothing has changed.
-/// Threads: as allot_range_alloc. Cost: that of allot_range_free.
+/// Threads: as allot_range_alloc. Cost: that of allot_range_free; growing to 2^32 - 1
+/// granules or more makes all records anew, once, and needs memory for that.
 ALLOT_API int allot_range_grow(allot_range *range, uint64_t size);
 
 /// The size of a range.
@@ -1467,7 +1468,8 @@ ALLOT_API int allot_buffer_retain(allot_buffer *buffer, struct allot_slice slice
 ALLOT_API struct allot_slice allot_buffer_borrow(allot_buffer *buffer, size_t size_bytes);
 
 /// Allocate, read(2) once and free what was not read to. A call that a signal
-/// interrupts is repeated.
+/// interrupts is repeated. Up to 16 KiB are copied to the smallest free range that
+/// holds them, if that has less than max_bytes.
 ///
 ///   buffer      where
 ///   slice       out: the bytes that were read; data = NULL if there are none
@@ -1478,7 +1480,7 @@ ALLOT_API struct allot_slice allot_buffer_borrow(allot_buffer *buffer, size_t si
 /// that of read, EINVAL if max_bytes is 0, or ENOMEM if they cannot be
 /// allocated, before anything was read; nothing is allocated then.
 /// Threads: as allot_buffer_malloc; the lock of a shared buffer is not held
-/// while waiting. Signals: no. Cost: two calls of the buffer, one system call.
+/// while waiting. Signals: no. Cost: three calls of the buffer, one system call, a copy.
 ALLOT_API ptrdiff_t allot_buffer_read(allot_buffer *buffer, struct allot_slice *slice, int fd,
                                       size_t max_bytes);
 

@@ -114,10 +114,14 @@ static void *ranges_resize(void *nodes, uint32_t node_count, uint32_t new_count)
 
 // More nodes. If there is no memory for them, the operation will say so in case that
 // it needs them.
-static COLD void ranges_grow(allot_range *range) {
+static COLD void ranges_grow(allot_range *range, uint64_t least) {
     uint32_t old_count = range->range.pool.node_count;
     uint32_t more = (old_count >> RANGES_GROW_LOG2) + RANGES_GROW_MIN;
-    if (range->is_given || old_count > RANGE_NODES_MAX - more) {
+    if (range->is_given || least > RANGE_NODES_MAX) {
+        return;
+    }
+    more = more > least ? more : (uint32_t)least;
+    if (old_count > RANGE_NODES_MAX - more) {
         return;
     }
     int saved = errno;
@@ -133,7 +137,7 @@ static COLD void ranges_grow(allot_range *range) {
 static void ranges_begin(allot_range *range) {
     ranges_enter(range);
     if (UNLIKELY(range_is_tight(&range->range))) {
-        ranges_grow(range);
+        ranges_grow(range, 0);
     }
 }
 
@@ -196,8 +200,13 @@ int allot_range_grow(allot_range *range, uint64_t size) {
         errno = EINVAL;
         return -1;
     }
+    uint64_t granules = size >> range->granule_log2;
     ranges_begin(range);
-    return ranges_end(range, range_resize(&range->range, size >> range->granule_log2));
+    uint64_t node_count = range_nodes_to_resize(&range->range, granules);
+    if (UNLIKELY(node_count > range->range.pool.free_count)) {
+        ranges_grow(range, node_count - range->range.pool.free_count);
+    }
+    return ranges_end(range, range_resize(&range->range, granules));
 }
 
 // ---- Looking -------------------------------------------------------------------

@@ -359,6 +359,24 @@ void *buffer_peek(struct buffer *buffer, size_t n) {
     return buffer_data(buffer, offset);
 }
 
+void *buffer_settle(struct buffer *buffer, void *data, size_t n, size_t most) {
+    struct range *range = &buffer->space.range;
+    uint64_t from, to, behind, size;
+    if (range_largest(range) < n || !buffer_make_room(&buffer->space) ||
+        !buffer_locate(buffer, &from, data, n) || range_take(range, &to, n, 1) != 0) {
+        return data;
+    }
+    bool has_rest = range_next_free(range, to + n, &behind, &size) && behind == to + n;
+    bool is_hole = n + (has_rest ? size : 0) < most && to != from + n;
+    if (!is_hole || buffer_give_offsets(&buffer->space, from, n) != 0) {
+        range_give(range, to, n);
+        return data;
+    }
+    buffer_array_of(buffer, to)->is_purged = false;
+    buffer_array_of(buffer, from)->is_touched = true;
+    return memcpy(buffer_data(buffer, to), data, n);
+}
+
 static void buffer_count_free(struct buffer *buffer, uint64_t offset, uint64_t n) {
     buffer_array_of(buffer, offset)->is_touched = true;
     buffer->live_bytes -= n;

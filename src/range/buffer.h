@@ -82,6 +82,10 @@ void *buffer_take_some(struct buffer *buffer, size_t *got, size_t least, size_t 
 // The bytes that buffer_take would give. NULL if there is no memory.
 void *buffer_peek(struct buffer *buffer, size_t n);
 
+// Moves what was taken last, n bytes, to the best fit in a free range of less than `most`
+// bytes, if there is one other than that behind them. Returns where they are.
+void *buffer_settle(struct buffer *buffer, void *data, size_t n, size_t most);
+
 // One reference less, or more, for each of the bytes. Returns 0; EINVAL if some
 // byte is not in use, ENOMEM, EOVERFLOW: nothing has changed. A part of what was
 // taken last can always be given.

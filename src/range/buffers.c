@@ -13,6 +13,9 @@
 #define BUFFERS_ARRAY_MAX_BYTES (4 * MIB)
 #define BUFFERS_IDLE_NS UINT64_C(1000000000)
 
+// More is not copied after it was read: that would cost more than the system call.
+#define BUFFERS_SETTLE_MAX_BYTES (16 * KIB)
+
 // While a buffer's lock is held, memory may be allocated: no lock of the
 // allocator's own is ever held here (doc/design.md, "Locks").
 struct allot_buffer {
@@ -182,6 +185,8 @@ struct allot_slice allot_buffer_borrow(allot_buffer *buffer, size_t size_bytes) 
     return (struct allot_slice){data, size_bytes};
 }
 
+// How much comes is known afterwards, so room for all is needed for a moment. Were it left
+// there, holes a little smaller than such room would be of no use, and become many.
 ptrdiff_t allot_buffer_read(allot_buffer *buffer, struct allot_slice *slice, int fd,
                             size_t max_bytes) {
     *slice = (struct allot_slice){NULL, 0};
@@ -199,6 +204,11 @@ ptrdiff_t allot_buffer_read(allot_buffer *buffer, struct allot_slice *slice, int
     } while (got < 0 && errno == EINTR);
     int saved = errno;
     allot_buffer_free_rest(buffer, &whole, got > 0 ? (size_t)got : 0);
+    if (got > 0 && (size_t)got <= BUFFERS_SETTLE_MAX_BYTES) {
+        buffers_lock(buffer);
+        whole.data = buffer_settle(&buffer->buffer, whole.data, (size_t)got, max_bytes);
+        buffers_unlock(buffer);
+    }
     errno = saved;
     *slice = whole;
     return got;

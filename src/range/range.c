@@ -11,8 +11,9 @@ void range_init(struct range *range, uint64_t size, void *nodes, uint32_t node_c
     ALLOT_ASSERT(node_count >= RANGE_NODES_MIN);
     *range = (struct range){.size = size, .free_total = size, .free_count = size > 0};
     tree_pool_init(&range->pool, nodes, node_count);
-    tree_init(&range->by_offset, &range->pool);
-    tree_init(&range->by_size, &range->pool);
+    bool is_wide = size > TREE_NARROW_MAX;
+    tree_init(&range->by_offset, &range->pool, is_wide);
+    tree_init(&range->by_size, &range->pool, is_wide);
     if (size > 0) {
         tree_insert(&range->by_offset, &range->pool, (struct tree_pair){0, size});
         tree_insert(&range->by_size, &range->pool, (struct tree_pair){size, 0});
@@ -21,22 +22,6 @@ void range_init(struct range *range, uint64_t size, void *nodes, uint32_t node_c
 
 void range_set_nodes(struct range *range, void *nodes, uint32_t node_count) {
     tree_pool_move(&range->pool, nodes, node_count);
-}
-
-// One range more in each order, and one in by_size again.
-static uint32_t range_nodes_most(const struct range *range) {
-    return tree_nodes_most(&range->by_offset) + 2 * tree_nodes_most(&range->by_size);
-}
-
-// While both orders fit into a leaf each and the next operation cannot fill them, no
-// node is needed.
-static bool range_is_small(const struct range *range) {
-    return range->by_offset.level + range->by_size.level == 0 &&
-           range->free_count + 2 <= TREE_LEAF_MAX;
-}
-
-bool range_is_tight(const struct range *range) {
-    return UNLIKELY(range->pool.free_count < range_nodes_most(range)) && !range_is_small(range);
 }
 
 // Whether a free range may become another one, in its place of by_offset. [N4]
@@ -59,13 +44,18 @@ static bool range_can_add(const struct range *range, struct tree_pair by_offset)
 // The only free range, as in a range that is used like a stack: the first pair of a leaf in
 // both orders, which can be changed without a search.
 static ALWAYS_INLINE struct tree_pair range_only(const struct range *range) {
-    return tree_load(tree_node(&range->pool, range->by_offset.root)->as.pairs);
+    const struct tree *tree = &range->by_offset;
+    const uint64_t *words = tree_node(&range->pool, tree->root)->as.words;
+    return tree_pair_of(tree_get(words, 0, tree->is_wide), tree->is_wide);
 }
 
 static ALWAYS_INLINE void range_set_only(struct range *range, struct tree_pair pair) {
-    tree_store(tree_node(&range->pool, range->by_offset.root)->as.pairs, pair);
-    tree_store(tree_node(&range->pool, range->by_size.root)->as.pairs,
-               (struct tree_pair){pair.second, pair.first});
+    bool is_wide = range->by_offset.is_wide;
+    struct tree_pair turned = {pair.second, pair.first};
+    tree_put(tree_node(&range->pool, range->by_offset.root)->as.words, 0,
+             tree_number(pair, is_wide), is_wide);
+    tree_put(tree_node(&range->pool, range->by_size.root)->as.words, 0,
+             tree_number(turned, is_wide), is_wide);
     range->free_total = pair.second;
 }
 
@@ -85,7 +75,7 @@ struct range_place {
 static int range_carve(struct range *range, const struct range_place *place, uint64_t at,
                        uint64_t n) {
     struct tree_pool *pool = &range->pool;
-    struct tree_pair whole = tree_pair(pool, &place->by_offset);
+    struct tree_pair whole = tree_pair(&range->by_offset, pool, &place->by_offset);
     struct tree_pair front = {whole.first, at - whole.first};
     struct tree_pair back = {at + n, whole.second - front.second - n};
     struct tree_pair rest = front.second > 0 ? front : back;
@@ -117,10 +107,10 @@ int range_take(struct range *range, uint64_t *offset, uint64_t n, uint64_t align
         return EINVAL;
     }
     if (range->free_count == 1) {
-        struct tree_pair only = range_only(range);
-        if (LIKELY(n < only.second && (only.first & (align - 1)) == 0)) {
-            range_set_only(range, (struct tree_pair){only.first + n, only.second - n});
-            *offset = only.first;
+        struct tree_pair whole = range_only(range);
+        if (LIKELY(n < whole.second && (whole.first & (align - 1)) == 0)) {
+            range_set_only(range, (struct tree_pair){whole.first + n, whole.second - n});
+            *offset = whole.first;
             return 0;
         }
     }
@@ -128,13 +118,13 @@ int range_take(struct range *range, uint64_t *offset, uint64_t n, uint64_t align
     if (range->free_count == 0 || (has_before && !tree_step(&range->by_size, pool, cursor))) {
         return ENOSPC;
     }
-    struct tree_pair found = tree_pair(pool, cursor);
+    struct tree_pair found = tree_pair(&range->by_size, pool, cursor);
     uint64_t front = -found.second & (align - 1);
     while (UNLIKELY(front > found.first - n)) {
         if (!tree_step(&range->by_size, pool, cursor)) {
             return ENOSPC;
         }
-        found = tree_pair(pool, cursor);
+        found = tree_pair(&range->by_size, pool, cursor);
         front = -found.second & (align - 1);
     }
     tree_find_first(&range->by_offset, pool, &place.by_offset, found.second);
@@ -154,7 +144,7 @@ int range_take_at(struct range *range, uint64_t offset, uint64_t n) {
     if (!tree_find_first(&range->by_offset, pool, &place.by_offset, offset)) {
         return EEXIST;
     }
-    struct tree_pair whole = tree_pair(pool, &place.by_offset);
+    struct tree_pair whole = tree_pair(&range->by_offset, pool, &place.by_offset);
     uint64_t front = offset - whole.first;
     if (front >= whole.second || n > whole.second - front) {
         return EEXIST;
@@ -181,10 +171,10 @@ static void range_find_sides(const struct range *range, struct range_sides *side
     sides->after.first = sides->after.second = 0;
     sides->has_before = tree_find_first(tree, pool, &sides->cursor, offset);
     if (sides->has_before) {
-        tree_store(&sides->before, tree_pair(pool, &sides->cursor));
+        sides->before = tree_pair(tree, pool, &sides->cursor);
         tree_peek(tree, pool, &sides->cursor, &sides->after);
     } else if (range->free_count > 0) {
-        tree_store(&sides->after, tree_pair(pool, &sides->cursor));
+        sides->after = tree_pair(tree, pool, &sides->cursor);
     }
 }
 
@@ -230,11 +220,11 @@ int range_give(struct range *range, uint64_t offset, uint64_t n) {
         return n == 0 ? EINVAL : ERANGE;
     }
     if (range->free_count == 1) {
-        struct tree_pair only = range_only(range);
-        bool is_before = offset + n == only.first;
-        if (is_before || only.first + only.second == offset) {
+        struct tree_pair whole = range_only(range);
+        bool is_before = offset + n == whole.first;
+        if (is_before || whole.first + whole.second == offset) {
             range_set_only(range,
-                           (struct tree_pair){is_before ? offset : only.first, only.second + n});
+                           (struct tree_pair){is_before ? offset : whole.first, whole.second + n});
             return 0;
         }
     }
@@ -266,6 +256,42 @@ int range_give(struct range *range, uint64_t offset, uint64_t n) {
     return error;
 }
 
+uint64_t range_nodes_to_resize(const struct range *range, uint64_t size) {
+    bool stays = size <= TREE_NARROW_MAX || range->by_offset.is_wide;
+    return stays ? 0 : 2 * tree_nodes_of_wide(range->free_count);
+}
+
+// Wide trees of the pairs in the narrow ones, which go.
+static int range_make_wide(struct range *range) {
+    struct tree by_offset, by_size;
+    uint64_t from = 0, at = 0, n = 0;
+    if (range->pool.free_count < 2) {
+        return ENOMEM;
+    }
+    tree_init(&by_offset, &range->pool, true);
+    tree_init(&by_size, &range->pool, true);
+    int error = 0;
+    while (error == 0 && range_next_free(range, from, &at, &n)) {
+        error = range->pool.free_count < tree_nodes_most(&by_offset) + tree_nodes_most(&by_size)
+                    ? ENOMEM
+                    : 0;
+        if (error == 0) {
+            tree_insert(&by_offset, &range->pool, (struct tree_pair){at, n});
+            tree_insert(&by_size, &range->pool, (struct tree_pair){n, at});
+        }
+        from = at + n;
+    }
+    struct tree *old_by_offset = error == 0 ? &range->by_offset : &by_offset;
+    struct tree *old_by_size = error == 0 ? &range->by_size : &by_size;
+    tree_fini(old_by_offset, &range->pool);
+    tree_fini(old_by_size, &range->pool);
+    if (error == 0) {
+        range->by_offset = by_offset;
+        range->by_size = by_size;
+    }
+    return error;
+}
+
 int range_resize(struct range *range, uint64_t size) {
     uint64_t old = range->size;
     if (size == UINT64_MAX) {
@@ -278,6 +304,9 @@ int range_resize(struct range *range, uint64_t size) {
         int error = range_take_at(range, size, old - size);
         range->size = error == 0 ? size : old;
         return error == EEXIST ? EBUSY : error;
+    }
+    if (size > TREE_NARROW_MAX && !range->by_offset.is_wide && range_make_wide(range) != 0) {
+        return ENOMEM;
     }
     range->size = size;
     int error = range_give(range, old, size - old);
@@ -302,7 +331,7 @@ bool range_next_free(const struct range *range, uint64_t from, uint64_t *offset,
         (has_before && !tree_step(&range->by_offset, &range->pool, &cursor))) {
         return false;
     }
-    struct tree_pair found = tree_pair(&range->pool, &cursor);
+    struct tree_pair found = tree_pair(&range->by_offset, &range->pool, &cursor);
     *offset = found.first;
     *n = found.second;
     return true;
@@ -322,7 +351,7 @@ static bool range_are_pairs_right(const struct range *range) {
     while (range_next_free(range, from, &at, &n)) {
         struct tree_pair key = {n, at};
         bool is_found = tree_find(&range->by_size, &range->pool, &cursor, key);
-        struct tree_pair found = tree_pair(&range->pool, &cursor);
+        struct tree_pair found = tree_pair(&range->by_size, &range->pool, &cursor);
         if (!is_found || found.first != n || found.second != at || n == 0 || at >= range->size ||
             n > range->size - at || (count > 0 && at == from)) {
             return false;

@@ -3,7 +3,8 @@
 // The free ranges, maximal and disjoint, are kept twice: as (offset, size) and as
 // (size, offset). The first order finds neighbours, the second the best fit. What
 // is not free is in use; nothing is stored for it, so any part of it, of one
-// allocation or of several, can become free.
+// allocation or of several, can become free. Trees are narrow where 32 bits suffice
+// for any of the numbers, and become wide ones when the size grows beyond that.
 //
 // A struct range and its nodes may lie in memory that is mapped at different
 // addresses: it holds no pointer and no lock, and takes no memory. Whoever owns it
@@ -46,8 +47,22 @@ void range_init(struct range *range, uint64_t size, void *nodes, uint32_t node_c
 // not fewer.
 void range_set_nodes(struct range *range, void *nodes, uint32_t node_count);
 
+// One range more in each order, and one in by_size again.
+static ALWAYS_INLINE uint32_t range_nodes_most(const struct range *range) {
+    return tree_nodes_most(&range->by_offset) + 2 * tree_nodes_most(&range->by_size);
+}
+
+// While both orders fit into a leaf each and the next operation cannot fill them, no
+// node is needed.
+static ALWAYS_INLINE bool range_is_small(const struct range *range) {
+    return range->by_offset.level + range->by_size.level == 0 &&
+           range->free_count + 2 <= tree_leaf_most(range->by_offset.is_wide);
+}
+
 // Whether the next operation could be in want of nodes.
-bool range_is_tight(const struct range *range);
+static ALWAYS_INLINE bool range_is_tight(const struct range *range) {
+    return UNLIKELY(range->pool.free_count < range_nodes_most(range)) && !range_is_small(range);
+}
 
 // Takes n adjacent numbers, the first a multiple of `align` (a power of two), from
 // the smallest free range that has them, the lowest of equal ones. EINVAL if n is 0,
@@ -61,6 +76,10 @@ int range_take_at(struct range *range, uint64_t offset, uint64_t n);
 // Makes [offset, offset + n) free. EINVAL if n is 0, ERANGE if it ends beyond the
 // size, EALREADY if all of it is free, EEXIST if some of it is, ENOMEM.
 int range_give(struct range *range, uint64_t offset, uint64_t n);
+
+// How many nodes range_resize should find free: 0 unless trees become wide ones, which are
+// made beside them. With less it may return ENOMEM.
+uint64_t range_nodes_to_resize(const struct range *range, uint64_t size);
 
 // Changes the size; what is added is free. EINVAL if it is UINT64_MAX, EBUSY if what
 // is cut off is not free, ENOMEM.

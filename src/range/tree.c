@@ -1,14 +1,13 @@
 // tree.c - pairs of numbers in order, in nodes that are numbered.          layer 6
 #include "range/tree.h"
 
-#include "base/bits.h"
 #include "os/check.h"
 
 #include <string.h>
 
 enum {
     TREE_WINDOW_MAX = 3,
-    TREE_DEAL_MAX = TREE_WINDOW_MAX * TREE_LEAF_MAX,
+    TREE_DEAL_MAX = TREE_WINDOW_MAX * TREE_NARROW_LEAF,
     // A neighbour of a full node takes from it if it has so much room.
     TREE_ROOM = CONFIG_TINY ? 2 : 3,
     // A leaf that loses pairs looks at its neighbours whenever it has a multiple of this.
@@ -22,18 +21,31 @@ struct tree_window {
 
 // ---- Nodes ---------------------------------------------------------------------
 
-static uint32_t tree_places(const struct tree_node *node) {
-    return node->level == 0 ? TREE_LEAF_MAX : TREE_INNER_MAX;
+static ALWAYS_INLINE uint32_t tree_places(const struct tree_node *node, bool is_wide) {
+    if (node->level == 0) {
+        return tree_leaf_most(is_wide);
+    }
+    return CONFIG_TINY ? 4 : is_wide ? TREE_WIDE_INNER : TREE_NARROW_INNER;
 }
 
-static bool tree_is_full(const struct tree_node *node) {
-    return node->count == tree_places(node);
+static ALWAYS_INLINE bool tree_is_full(const struct tree_node *node, bool is_wide) {
+    return node->count == tree_places(node, is_wide);
 }
 
-static void tree_fill(struct tree_node *node, uint32_t from) {
-    uint32_t end = node->level == 0 ? TREE_LEAF_PAIRS : TREE_INNER_PAIRS;
-    for (uint32_t i = from; i < end; i++) {
-        node->as.pairs[i] = TREE_NO_PAIR;
+// The pairs of a leaf, the keys of another node.
+static ALWAYS_INLINE uint64_t *tree_words(const struct tree_node *node) {
+    const uint64_t *words = node->as.words + (node->level > 0 ? TREE_KEYS_WORD : 0);
+    return (uint64_t *)(uintptr_t)words;
+}
+
+static struct tree_pair tree_first(const struct tree *tree, const struct tree_node *node) {
+    return tree_pair_of(tree_get(tree_words(node), 0, tree->is_wide), tree->is_wide);
+}
+
+static void tree_clear(struct tree_node *node) {
+    uint32_t begin = node->level > 0 ? TREE_KEYS_WORD : 0;
+    for (uint32_t i = begin; i < TREE_WORDS; i++) {
+        node->as.words[i] = UINT64_MAX;
     }
 }
 
@@ -48,8 +60,8 @@ static uint32_t tree_take_node(struct tree_pool *pool, uint32_t level) {
     pool->free_count--;
     struct tree_node *node = tree_node(pool, idx);
     node->count = 0;
-    node->level = level;
-    tree_fill(node, 0);
+    node->level = (uint16_t)level;
+    tree_clear(node);
     return idx;
 }
 
@@ -78,61 +90,70 @@ void tree_pool_move(struct tree_pool *pool, void *address, uint32_t node_count) 
 
 // ---- Finding -------------------------------------------------------------------
 
-// tree_is_up_to; with `by_first`, key.second is UINT64_MAX.
-static ALWAYS_INLINE uint32_t tree_counts(const struct tree_pair *pair, struct tree_pair key,
-                                          bool by_first) {
-    return by_first ? pair->first <= key.first : tree_is_up_to(*pair, key);
+// Whether the pair at these words is up to `key`.
+static ALWAYS_INLINE uint64_t tree_counts(const uint64_t *words, uint128 key, bool is_wide) {
+    return is_wide ? tree_get(words, 0, true) <= key : words[0] <= (uint64_t)key;
 }
 
-// How many of seven pairs are up to `key`. Two sums, so that one does not wait for all.
-static ALWAYS_INLINE uint32_t tree_count_7(const struct tree_pair *pairs, struct tree_pair key,
-                                           bool by_first) {
-    uint64_t low = tree_counts(pairs, key, by_first) + tree_counts(pairs + 1, key, by_first) +
-                   tree_counts(pairs + 2, key, by_first);
-    uint64_t high = tree_counts(pairs + 3, key, by_first) + tree_counts(pairs + 4, key, by_first) +
-                    tree_counts(pairs + 5, key, by_first) + tree_counts(pairs + 6, key, by_first);
+// How many of some pairs, each `step` words behind the other, are up to `key`.
+static ALWAYS_INLINE uint64_t tree_count_3(const uint64_t *words, size_t step, uint128 key,
+                                           bool is_wide) {
+    return tree_counts(words, key, is_wide) + tree_counts(words + step, key, is_wide) +
+           tree_counts(words + 2 * step, key, is_wide);
+}
+
+// Two sums, so that one does not wait for all.
+static ALWAYS_INLINE uint64_t tree_count_7(const uint64_t *words, size_t step, uint128 key,
+                                           bool is_wide) {
+    uint64_t low = tree_count_3(words, step, key, is_wide);
+    uint64_t high = tree_count_3(words + 3 * step, step, key, is_wide) +
+                    tree_counts(words + 6 * step, key, is_wide);
     COMPILER_APART(low, high);
-    return (uint32_t)(low + high);
+    return low + high;
 }
 
 // How many pairs of a leaf are up to `key`: full blocks of eight first, then in the
 // next block. Hardly anything is predicted, and the loads wait for one another once.
-static ALWAYS_INLINE uint32_t tree_rank(const struct tree_node *leaf, struct tree_pair key,
-                                        bool by_first) {
-    const struct tree_pair *pairs = leaf->as.pairs;
-    uint32_t rank = 0;
+static ALWAYS_INLINE uint32_t tree_rank(const struct tree_node *leaf, uint128 key, bool is_wide) {
+    const uint64_t *words = leaf->as.words;
+    size_t width = 1 + is_wide;
+    uint64_t rank = 0;
     if (leaf->count >= 8) {
-        rank = 8 * (tree_counts(pairs + 7, key, by_first) + tree_counts(pairs + 15, key, by_first) +
-                    tree_counts(pairs + 23, key, by_first));
+        rank = 8 * (is_wide ? tree_count_3(words + 14, 16, key, true)
+                            : tree_count_7(words + 7, 8, key, false));
     }
-    return rank + tree_count_7(pairs + rank, key, by_first);
+    return (uint32_t)(rank + tree_count_7(words + rank * width, width, key, is_wide));
 }
 
 // Which child has the last pair up to `key`: the first also if there is none, so that
 // its key need not be looked at.
-static ALWAYS_INLINE uint32_t tree_way(const struct tree_node *node, struct tree_pair key,
-                                       bool by_first) {
-    const struct tree_pair *keys = node->as.inner.keys + 1;
-    uint32_t at = 0;
-    if (node->count > 8) {
-        at = 8 * (tree_counts(keys + 7, key, by_first) + tree_counts(keys + 15, key, by_first));
+static ALWAYS_INLINE uint32_t tree_way(const struct tree_node *node, uint128 key, bool is_wide) {
+    const uint64_t *words = node->as.words + TREE_KEYS_WORD + 1 + is_wide;
+    uint64_t at = 0;
+    if (is_wide) {
+        at = 7 * (tree_counts(words + 12, key, true) + tree_counts(words + 26, key, true));
+        words += 2 * at;
+        return (uint32_t)(at + tree_count_3(words, 2, key, true) +
+                          tree_count_3(words + 6, 2, key, true));
     }
-    return at + tree_count_7(keys + at, key, by_first);
+    if (node->count > 8) {
+        at = 8 * (tree_counts(words + 7, key, false) + tree_count_3(words + 15, 8, key, false));
+    }
+    return (uint32_t)(at + tree_count_7(words + at, 1, key, false));
 }
 
 static ALWAYS_INLINE bool tree_descend(const struct tree *tree, const struct tree_pool *pool,
-                                       struct tree_cursor *cursor, struct tree_pair key,
-                                       bool by_first) {
+                                       struct tree_cursor *cursor, uint128 key, bool is_wide) {
     uint32_t idx = tree->root;
     const struct tree_node *node = tree_node(pool, idx);
     for (uint32_t level = tree->level; level > 0; level--) {
-        uint32_t at = tree_way(node, key, by_first);
+        uint32_t at = tree_way(node, key, is_wide);
         cursor->step[level].node = idx;
         cursor->step[level].at = at;
-        idx = node->as.inner.children[at];
+        idx = node->as.children[at];
         node = tree_node(pool, idx);
     }
-    uint32_t rank = tree_rank(node, key, by_first);
+    uint32_t rank = tree_rank(node, key, is_wide);
     cursor->step[0].node = idx;
     cursor->step[0].at = rank - (rank > 0);
     return rank > 0;
@@ -140,13 +161,9 @@ static ALWAYS_INLINE bool tree_descend(const struct tree *tree, const struct tre
 
 bool tree_find_slow(const struct tree *tree, const struct tree_pool *pool,
                     struct tree_cursor *cursor, struct tree_pair key) {
-    return tree_descend(tree, pool, cursor, key, false);
-}
-
-bool tree_find_first_slow(const struct tree *tree, const struct tree_pool *pool,
-                          struct tree_cursor *cursor, uint64_t first) {
-    struct tree_pair key = {first, UINT64_MAX};
-    return tree_descend(tree, pool, cursor, key, true);
+    return tree->is_wide
+               ? tree_descend(tree, pool, cursor, tree_number(key, true), true)
+               : tree_descend(tree, pool, cursor, (uint64_t)tree_number(key, false), false);
 }
 
 // To the first pair of the next leaf, from whatever pair of this one.
@@ -161,11 +178,11 @@ static COLD bool tree_step_slow(const struct tree *tree, const struct tree_pool 
         return false;
     }
     uint32_t at = ++cursor->step[level].at;
-    uint32_t idx = tree_node(pool, cursor->step[level].node)->as.inner.children[at];
+    uint32_t idx = tree_node(pool, cursor->step[level].node)->as.children[at];
     while (--level > 0) {
         cursor->step[level].node = idx;
         cursor->step[level].at = 0;
-        idx = tree_node(pool, idx)->as.inner.children[0];
+        idx = tree_node(pool, idx)->as.children[0];
     }
     cursor->step[0].node = idx;
     cursor->step[0].at = 0;
@@ -184,13 +201,14 @@ bool tree_peek(const struct tree *tree, const struct tree_pool *pool,
                const struct tree_cursor *cursor, struct tree_pair *next) {
     const struct tree_node *leaf = tree_node(pool, cursor->step[0].node);
     if (LIKELY(cursor->step[0].at + 1u < leaf->count)) {
-        tree_store(next, tree_load(&leaf->as.pairs[cursor->step[0].at + 1]));
+        uint128 number = tree_get(leaf->as.words, cursor->step[0].at + 1, tree->is_wide);
+        *next = tree_pair_of(number, tree->is_wide);
         return true;
     }
     struct tree_cursor copy = *cursor;
     bool has_next = tree_step_slow(tree, pool, &copy);
     if (has_next) {
-        *next = tree_pair(pool, &copy);
+        *next = tree_pair(tree, pool, &copy);
     }
     return has_next;
 }
@@ -198,25 +216,27 @@ bool tree_peek(const struct tree *tree, const struct tree_pool *pool,
 struct tree_pair tree_last(const struct tree *tree, const struct tree_pool *pool) {
     const struct tree_node *node = tree_node(pool, tree->root);
     while (node->level > 0) {
-        node = tree_node(pool, node->as.inner.children[node->count - 1]);
+        node = tree_node(pool, node->as.children[node->count - 1]);
     }
-    return node->as.pairs[node->count - 1];
+    return tree_pair_of(tree_get(node->as.words, node->count - 1u, tree->is_wide), tree->is_wide);
 }
 
 // ---- Changing ------------------------------------------------------------------
 
-void tree_init(struct tree *tree, struct tree_pool *pool) {
+void tree_init(struct tree *tree, struct tree_pool *pool, bool is_wide) {
     tree->level = 0;
+    tree->is_wide = is_wide;
     tree->root = tree_take_node(pool, 0);
 }
 
 // The first pair of the cursor's node of this level is another one. [B2]
-static void tree_tell_parents(const struct tree *tree, const struct tree_pool *pool,
-                              const struct tree_cursor *cursor, uint32_t level,
-                              struct tree_pair first) {
+static NOINLINE void tree_tell_parents(const struct tree *tree, const struct tree_pool *pool,
+                                       const struct tree_cursor *cursor, uint32_t level,
+                                       uint128 first) {
     for (; level < tree->level; level++) {
         uint32_t at = cursor->step[level + 1].at;
-        tree_store(&tree_node(pool, cursor->step[level + 1].node)->as.inner.keys[at], first);
+        struct tree_node *parent = tree_node(pool, cursor->step[level + 1].node);
+        tree_put(tree_words(parent), at, first, tree->is_wide);
         if (at > 0) {
             break;
         }
@@ -225,75 +245,92 @@ static void tree_tell_parents(const struct tree *tree, const struct tree_pool *p
 
 void tree_replace(const struct tree *tree, struct tree_pool *pool, const struct tree_cursor *cursor,
                   struct tree_pair pair) {
-    tree_store(&tree_node(pool, cursor->step[0].node)->as.pairs[cursor->step[0].at], pair);
+    uint128 number = tree_number(pair, tree->is_wide);
+    struct tree_node *leaf = tree_node(pool, cursor->step[0].node);
+    tree_put(leaf->as.words, cursor->step[0].at, number, tree->is_wide);
     if (cursor->step[0].at == 0) {
-        tree_tell_parents(tree, pool, cursor, 0, pair);
+        tree_tell_parents(tree, pool, cursor, 0, number);
     }
 }
 
-static void tree_open_child(struct tree_node *parent, uint32_t at, uint32_t child) {
+// Moves n pairs within a node.
+static ALWAYS_INLINE void tree_shift(uint64_t *words, uint32_t to, uint32_t from, uint32_t n,
+                                     bool is_wide) {
+    if (n > 0) {  // a call less in small trees
+        memmove(words + (to << is_wide), words + (from << is_wide),
+                sizeof(uint64_t) * n << is_wide);
+    }
+}
+
+static void tree_open_child(struct tree_node *parent, uint32_t at, uint32_t child, bool is_wide) {
     uint32_t behind = parent->count - at;
-    memmove(&parent->as.inner.keys[at + 1], &parent->as.inner.keys[at],
-            behind * sizeof(struct tree_pair));
-    memmove(&parent->as.inner.children[at + 1], &parent->as.inner.children[at],
-            behind * sizeof(uint32_t));
-    parent->as.inner.children[at] = child;
+    tree_shift(tree_words(parent), at + 1, at, behind, is_wide);
+    memmove(&parent->as.children[at + 1], &parent->as.children[at], behind * sizeof(uint32_t));
+    parent->as.children[at] = child;
     parent->count++;
 }
 
-static void tree_close_child(struct tree_node *parent, uint32_t at) {
-    uint32_t behind = parent->count - at - 1;
-    memmove(&parent->as.inner.keys[at], &parent->as.inner.keys[at + 1],
-            behind * sizeof(struct tree_pair));
-    memmove(&parent->as.inner.children[at], &parent->as.inner.children[at + 1],
-            behind * sizeof(uint32_t));
+static void tree_close_child(struct tree_node *parent, uint32_t at, bool is_wide) {
+    uint32_t behind = parent->count - at - 1u;
+    tree_shift(tree_words(parent), at, at + 1, behind, is_wide);
+    memmove(&parent->as.children[at], &parent->as.children[at + 1], behind * sizeof(uint32_t));
     parent->count--;
-    parent->as.inner.keys[parent->count] = TREE_NO_PAIR;
+    tree_put(tree_words(parent), parent->count, TREE_NONE, is_wide);
+}
+
+// Pairs from `from` to the end of a node are no more.
+static void tree_end(struct tree_node *node, uint32_t from, bool is_wide) {
+    const uint64_t *end = node->as.words + TREE_WORDS;
+    for (uint64_t *word = tree_words(node) + (from << is_wide); word < end; word++) {
+        *word = UINT64_MAX;
+    }
 }
 
 // Shares what is in some adjacent children of the cursor's node of level + 1 out
 // evenly among one more of them, one less or as many.
 static NOINLINE void tree_deal(struct tree_pool *pool, struct tree_node *parent,
-                               struct tree_window window) {
-    struct tree_pair pairs[TREE_DEAL_MAX];
+                               struct tree_window window, bool is_wide) {
+    uint64_t words[2 * TREE_DEAL_MAX];
     uint32_t children[TREE_DEAL_MAX];
+    uint32_t *nodes = &parent->as.children[window.first_at];
+    size_t pair_bytes = sizeof(uint64_t) << is_wide;
     uint32_t total = 0;
-    uint32_t *nodes = &parent->as.inner.children[window.first_at];
     for (uint32_t i = 0; i < window.from; i++) {
         const struct tree_node *node = tree_node(pool, nodes[i]);
-        memcpy(&pairs[total], node->as.pairs, node->count * sizeof(pairs[0]));
+        memcpy(words + (total << is_wide), tree_words(node), node->count * pair_bytes);
         if (node->level > 0) {
-            memcpy(&children[total], node->as.inner.children, node->count * sizeof(children[0]));
+            memcpy(&children[total], node->as.children, node->count * sizeof(children[0]));
         }
         total += node->count;
     }
     if (window.to > window.from) {
         tree_open_child(parent, window.first_at + window.from,
-                        tree_take_node(pool, parent->level - 1));
+                        tree_take_node(pool, parent->level - 1u), is_wide);
     } else if (window.to < window.from) {
         tree_give_node(pool, nodes[window.to]);
-        tree_close_child(parent, window.first_at + window.to);
+        tree_close_child(parent, window.first_at + window.to, is_wide);
     }
     uint32_t done = 0;
     for (uint32_t i = 0; i < window.to; i++) {
         struct tree_node *node = tree_node(pool, nodes[i]);
-        node->count = total / window.to + (i < total % window.to);
-        memcpy(node->as.pairs, &pairs[done], node->count * sizeof(pairs[0]));
-        tree_fill(node, node->count);
+        node->count = (uint16_t)(total / window.to + (i < total % window.to));
+        memcpy(tree_words(node), words + (done << is_wide), node->count * pair_bytes);
+        tree_end(node, node->count, is_wide);
         if (node->level > 0) {
-            memcpy(node->as.inner.children, &children[done], node->count * sizeof(children[0]));
+            memcpy(node->as.children, &children[done], node->count * sizeof(children[0]));
         }
-        parent->as.inner.keys[window.first_at + i] = pairs[done];
+        tree_put(tree_words(parent), window.first_at + i, tree_get(words, done, is_wide), is_wide);
         done += node->count;
     }
 }
 
 static void tree_grow(struct tree *tree, struct tree_pool *pool) {
     ALLOT_ASSERT(tree->level + 1 < TREE_LEVELS_MAX);
-    uint32_t root = tree_take_node(pool, tree->level + 1);
+    uint32_t root = tree_take_node(pool, tree->level + 1u);
     struct tree_node *node = tree_node(pool, root);
-    node->as.inner.keys[0] = tree_node(pool, tree->root)->as.pairs[0];
-    node->as.inner.children[0] = tree->root;
+    struct tree_pair first = tree_first(tree, tree_node(pool, tree->root));
+    tree_put(tree_words(node), 0, tree_number(first, tree->is_wide), tree->is_wide);
+    node->as.children[0] = tree->root;
     node->count = 1;
     tree->root = root;
     tree->level++;
@@ -304,7 +341,9 @@ static void tree_grow(struct tree *tree, struct tree_pool *pool) {
 static COLD void tree_make_room(struct tree *tree, struct tree_pool *pool,
                                 const struct tree_cursor *cursor) {
     uint32_t level = 0;
-    while (level < tree->level && tree_is_full(tree_node(pool, cursor->step[level + 1].node))) {
+    bool is_wide = tree->is_wide;
+    while (level < tree->level &&
+           tree_is_full(tree_node(pool, cursor->step[level + 1].node), is_wide)) {
         level++;
     }
     if (level == tree->level) {
@@ -312,47 +351,55 @@ static COLD void tree_make_room(struct tree *tree, struct tree_pool *pool,
         return;
     }
     struct tree_node *parent = tree_node(pool, cursor->step[level + 1].node);
-    const uint32_t *children = parent->as.inner.children;
-    uint32_t at = cursor->step[level + 1].at, places = level == 0 ? TREE_LEAF_MAX : TREE_INNER_MAX;
+    const uint32_t *children = parent->as.children;
+    uint32_t at = cursor->step[level + 1].at;
+    uint32_t places = tree_places(tree_node(pool, children[at]), is_wide);
     if (parent->count == 1) {
-        tree_deal(pool, parent, (struct tree_window){0, 1, 2});
+        tree_deal(pool, parent, (struct tree_window){0, 1, 2}, is_wide);
         return;
     }
     uint32_t left = at > 0 ? tree_node(pool, children[at - 1])->count : places;
     uint32_t right = at + 1 < parent->count ? tree_node(pool, children[at + 1])->count : places;
     bool is_left = at > 0 && (at + 1 == parent->count || left < right);
     bool has_room = (is_left ? left : right) + TREE_ROOM <= places;
-    tree_deal(pool, parent, (struct tree_window){at - is_left, 2, has_room ? 2 : 3});
+    tree_deal(pool, parent, (struct tree_window){at - is_left, 2, has_room ? 2 : 3}, is_wide);
 }
 
 // Makes room for the pair in its leaf, to whose place the cursor goes. The result is
-// that of tree_find. Apart from tree_insert_at, which keeps the pair in registers.
+// that of tree_find.
 static NOINLINE bool tree_open_leaf(struct tree *tree, struct tree_pool *pool,
                                     struct tree_cursor *cursor, struct tree_pair pair) {
     bool has_before;
     do {
         tree_make_room(tree, pool, cursor);
         has_before = tree_find(tree, pool, cursor, pair);
-    } while (UNLIKELY(tree_is_full(tree_node(pool, cursor->step[0].node))));
+    } while (UNLIKELY(tree_is_full(tree_node(pool, cursor->step[0].node), tree->is_wide)));
     return has_before;
+}
+
+// The cursor is where the pair belongs.
+static ALWAYS_INLINE void tree_insert_in(struct tree *tree, struct tree_pool *pool,
+                                         struct tree_cursor *cursor, uint128 number, bool is_wide) {
+    if (UNLIKELY(tree_is_full(tree_node(pool, cursor->step[0].node), is_wide))) {
+        cursor->step[0].at += tree_open_leaf(tree, pool, cursor, tree_pair_of(number, is_wide));
+    }
+    struct tree_node *leaf = tree_node(pool, cursor->step[0].node);
+    uint32_t at = cursor->step[0].at;
+    tree_shift(leaf->as.words, at + 1, at, leaf->count - at, is_wide);
+    tree_put(leaf->as.words, at, number, is_wide);
+    leaf->count++;
+    if (UNLIKELY(at == 0) && tree->level > 0) {
+        tree_tell_parents(tree, pool, cursor, 0, number);
+    }
 }
 
 void tree_insert_at(struct tree *tree, struct tree_pool *pool, struct tree_cursor *cursor,
                     bool has_before, struct tree_pair pair) {
-    COMPILER_APART(pair.first, pair.second);
-    if (UNLIKELY(tree_is_full(tree_node(pool, cursor->step[0].node)))) {
-        has_before = tree_open_leaf(tree, pool, cursor, pair);
-    }
-    struct tree_node *leaf = tree_node(pool, cursor->step[0].node);
-    uint32_t at = cursor->step[0].at + has_before;
-    uint32_t behind = leaf->count - at;
-    if (behind > 0) {  // a call less in small trees
-        memmove(&leaf->as.pairs[at + 1], &leaf->as.pairs[at], behind * sizeof(struct tree_pair));
-    }
-    tree_store(&leaf->as.pairs[at], pair);
-    leaf->count++;
-    if (at == 0) {
-        tree_tell_parents(tree, pool, cursor, 0, pair);
+    cursor->step[0].at += has_before;
+    if (tree->is_wide) {
+        tree_insert_in(tree, pool, cursor, tree_number(pair, true), true);
+    } else {
+        tree_insert_in(tree, pool, cursor, tree_number(pair, false), false);
     }
 }
 
@@ -363,23 +410,20 @@ void tree_insert(struct tree *tree, struct tree_pool *pool, struct tree_pair pai
 }
 
 // Whether a node that lost something is to look at its neighbours.
-static bool tree_is_low(const struct tree_node *node) {
-    return node->count < tree_places(node) * 4 / 5 &&
+static bool tree_is_low(const struct tree_node *node, bool is_wide) {
+    return node->count < tree_places(node, is_wide) * 4 / 5 &&
            (node->level > 0 || node->count % TREE_LOOK_STEP == 0);
 }
 
 // Whether it has too little to stay as it is. [B3]
-static bool tree_is_lacking(const struct tree_node *node) {
-    return node->count < tree_places(node) / 4 || node->count < 1 + (node->level > 0);
+static bool tree_is_lacking(const struct tree_node *node, bool is_wide) {
+    return node->count < tree_places(node, is_wide) / 4 || node->count < 1 + (node->level > 0);
 }
 
 // A node of this level lost something. Returns whether its parent did so, too.
-static bool tree_mend(const struct tree *tree, struct tree_pool *pool,
-                      const struct tree_cursor *cursor, uint32_t level) {
+static NOINLINE bool tree_mend(const struct tree *tree, struct tree_pool *pool,
+                               const struct tree_cursor *cursor, uint32_t level) {
     const struct tree_node *node = tree_node(pool, cursor->step[level].node);
-    if (LIKELY(!tree_is_low(node))) {
-        return false;
-    }
     struct tree_node *parent = tree_node(pool, cursor->step[level + 1].node);
     uint32_t at = cursor->step[level + 1].at;
     uint32_t width = parent->count < TREE_WINDOW_MAX ? parent->count : TREE_WINDOW_MAX;
@@ -387,61 +431,96 @@ static bool tree_mend(const struct tree *tree, struct tree_pool *pool,
     first = first + width > parent->count ? parent->count - width : first;
     uint32_t total = 0;
     for (uint32_t i = 0; i < width; i++) {
-        total += tree_node(pool, parent->as.inner.children[first + i])->count;
+        total += tree_node(pool, parent->as.children[first + i])->count;
     }
-    bool is_less = total <= (width - 1) * (tree_places(node) * 15 / 16);
-    if (is_less || tree_is_lacking(node)) {
-        tree_deal(pool, parent, (struct tree_window){first, width, width - is_less});
-        tree_tell_parents(tree, pool, cursor, level + 1, parent->as.inner.keys[0]);
+    bool is_less = total <= (width - 1) * (tree_places(node, tree->is_wide) * 15 / 16);
+    if (is_less || tree_is_lacking(node, tree->is_wide)) {
+        tree_deal(pool, parent, (struct tree_window){first, width, width - is_less}, tree->is_wide);
+        struct tree_pair lowest = tree_first(tree, parent);
+        tree_tell_parents(tree, pool, cursor, level + 1, tree_number(lowest, tree->is_wide));
     }
     return is_less;
 }
 
-void tree_remove_at(struct tree *tree, struct tree_pool *pool, const struct tree_cursor *cursor) {
+static ALWAYS_INLINE void tree_remove_in(struct tree *tree, struct tree_pool *pool,
+                                         const struct tree_cursor *cursor, bool is_wide) {
     struct tree_node *leaf = tree_node(pool, cursor->step[0].node);
     uint32_t at = cursor->step[0].at;
     leaf->count--;
-    uint32_t behind = leaf->count - at;
-    if (behind > 0) {
-        memmove(&leaf->as.pairs[at], &leaf->as.pairs[at + 1], behind * sizeof(struct tree_pair));
-    }
-    leaf->as.pairs[leaf->count] = TREE_NO_PAIR;
-    if (at == 0 && leaf->count > 0) {
-        tree_tell_parents(tree, pool, cursor, 0, leaf->as.pairs[0]);
+    tree_shift(leaf->as.words, at, at + 1, leaf->count - at, is_wide);
+    tree_put(leaf->as.words, leaf->count, TREE_NONE, is_wide);
+    if (UNLIKELY(at == 0) && tree->level > 0 && leaf->count > 0) {
+        tree_tell_parents(tree, pool, cursor, 0, tree_get(leaf->as.words, 0, is_wide));
     }
     uint32_t level = 0;
-    while (level < tree->level && tree_mend(tree, pool, cursor, level)) {
+    while (level < tree->level &&
+           UNLIKELY(tree_is_low(tree_node(pool, cursor->step[level].node), is_wide)) &&
+           tree_mend(tree, pool, cursor, level)) {
         level++;
     }
-    while (tree->level > 0 && tree_node(pool, tree->root)->count == 1) {
+    while (UNLIKELY(level > 0) && tree->level > 0 && tree_node(pool, tree->root)->count == 1) {
         uint32_t old = tree->root;
-        tree->root = tree_node(pool, old)->as.inner.children[0];
+        tree->root = tree_node(pool, old)->as.children[0];
         tree->level--;
         tree_give_node(pool, old);
     }
 }
 
-// Whether `to` may stand at the cursor. Where it is the end of a leaf and only the
-// other leaf could tell, it may not.
-static bool tree_fits(const struct tree *tree, const struct tree_pool *pool,
-                      const struct tree_cursor *cursor, struct tree_pair to) {
-    const struct tree_node *leaf = tree_node(pool, cursor->step[0].node);
-    const struct tree_pair *at = &leaf->as.pairs[cursor->step[0].at];
-    bool is_alone = tree->level == 0;
-    bool is_above =
-        cursor->step[0].at > 0 ? !tree_is_up_to(to, at[-1]) : is_alone || !tree_is_up_to(to, at[0]);
-    bool is_below = cursor->step[0].at + 1u < leaf->count ? tree_is_up_to(to, at[1])
-                                                          : is_alone || tree_is_up_to(to, at[0]);
-    return is_above && is_below;
+void tree_remove_at(struct tree *tree, struct tree_pool *pool, const struct tree_cursor *cursor) {
+    if (tree->is_wide) {
+        tree_remove_in(tree, pool, cursor, true);
+    } else {
+        tree_remove_in(tree, pool, cursor, false);
+    }
+}
+
+void tree_fini(struct tree *tree, struct tree_pool *pool) {
+    struct tree_cursor cursor;
+    while (tree_node(pool, tree->root)->count > 0) {
+        tree_find(tree, pool, &cursor, (struct tree_pair){0, 0});
+        tree_remove_at(tree, pool, &cursor);
+    }
+    tree_give_node(pool, tree->root);
+}
+
+// From one place of a leaf to another one, `to` counted without the pair itself.
+static ALWAYS_INLINE void tree_move_within(struct tree_node *leaf, uint32_t from, uint32_t to,
+                                           uint128 number, bool is_wide) {
+    bool is_up = to > from;
+    uint32_t n = is_up ? to - from : from - to, low = is_up ? from : to;
+    tree_shift(leaf->as.words, low + !is_up, low + is_up, n, is_wide);
+    tree_put(leaf->as.words, to, number, is_wide);
+}
+
+// Both places are found before anything changes: the second search need not wait.
+static ALWAYS_INLINE void tree_move_in(struct tree *tree, struct tree_pool *pool,
+                                       const struct tree_cursor *cursor, uint128 to, bool is_wide) {
+    struct tree_cursor target;
+    bool has_before = tree_descend(tree, pool, &target, to, is_wide);
+    struct tree_node *leaf = tree_node(pool, target.step[0].node);
+    target.step[0].at += has_before;
+    if (target.step[0].node == cursor->step[0].node) {
+        uint32_t from = cursor->step[0].at, at = target.step[0].at;
+        at -= at > from;
+        tree_move_within(leaf, from, at, to, is_wide);
+        if (UNLIKELY(from == 0 || at == 0)) {
+            tree_tell_parents(tree, pool, cursor, 0, tree_get(leaf->as.words, 0, is_wide));
+        }
+    } else if (LIKELY(!tree_is_full(leaf, is_wide))) {
+        tree_insert_in(tree, pool, &target, to, is_wide);
+        tree_remove_in(tree, pool, cursor, is_wide);
+    } else {
+        tree_remove_in(tree, pool, cursor, is_wide);
+        tree_insert(tree, pool, tree_pair_of(to, is_wide));
+    }
 }
 
 void tree_move_at(struct tree *tree, struct tree_pool *pool, const struct tree_cursor *cursor,
                   struct tree_pair to) {
-    if (tree_fits(tree, pool, cursor, to)) {
-        tree_replace(tree, pool, cursor, to);
+    if (tree->is_wide) {
+        tree_move_in(tree, pool, cursor, tree_number(to, true), true);
     } else {
-        tree_remove_at(tree, pool, cursor);
-        tree_insert(tree, pool, to);
+        tree_move_in(tree, pool, cursor, (uint64_t)tree_number(to, false), false);
     }
 }
 
@@ -450,7 +529,8 @@ uint32_t tree_nodes_for(const struct tree *tree, const struct tree_pool *pool,
     struct tree_cursor cursor;
     tree_find(tree, pool, &cursor, pair);
     uint32_t level = 0;
-    while (level <= tree->level && tree_is_full(tree_node(pool, cursor.step[level].node))) {
+    while (level <= tree->level &&
+           tree_is_full(tree_node(pool, cursor.step[level].node), tree->is_wide)) {
         level++;
     }
     return level > tree->level ? level + 1 : level;
@@ -458,25 +538,33 @@ uint32_t tree_nodes_for(const struct tree *tree, const struct tree_pool *pool,
 
 // ---- Checking ------------------------------------------------------------------
 
+// [B1]
+static bool tree_are_words_right(const struct tree_node *node, bool is_wide) {
+    const uint64_t *words = tree_words(node);
+    uint32_t end = (TREE_WORDS - (uint32_t)(words - node->as.words)) >> is_wide;
+    for (uint32_t i = 1; i < end; i++) {
+        uint128 number = tree_get(words, i, is_wide);
+        bool is_growing = number > tree_get(words, i - 1, is_wide);
+        if (i < node->count ? !is_growing : number != tree_none(is_wide)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool tree_is_node_right(const struct tree *tree, const struct tree_pool *pool,
                                uint32_t idx) {
     if (idx >= pool->carved_count) {
         return false;
     }
     const struct tree_node *node = tree_node(pool, idx);
-    bool is_root = idx == tree->root;
-    if (node->count > tree_places(node) || (!is_root && node->count < 1 + (node->level > 0)) ||
+    bool is_root = idx == tree->root, is_wide = tree->is_wide;
+    if (node->count > tree_places(node, is_wide) ||
+        (!is_root && node->count < 1 + (node->level > 0)) ||
         (is_root && node->level > 0 && node->count < 2)) {
         return false;  // [B3]
     }
-    for (uint32_t i = 1; i < (node->level > 0 ? TREE_INNER_PAIRS : TREE_LEAF_PAIRS); i++) {
-        bool is_growing = !tree_is_up_to(node->as.pairs[i], node->as.pairs[i - 1]);
-        bool is_none = node->as.pairs[i].first == UINT64_MAX;
-        if (i < node->count ? !is_growing : !is_none) {
-            return false;  // [B1]
-        }
-    }
-    return true;
+    return tree_are_words_right(node, is_wide);
 }
 
 // From a node of the cursor down to its first leaf: each node's first pair is the
@@ -485,14 +573,13 @@ static bool tree_validate_way(const struct tree *tree, const struct tree_pool *p
                               struct tree_cursor *cursor, uint32_t level) {
     while (level > 0) {
         const struct tree_node *node = tree_node(pool, cursor->step[level].node);
-        uint32_t at = cursor->step[level].at, child = node->as.inner.children[at];
+        uint32_t at = cursor->step[level].at, child = node->as.children[at];
         level--;
         if (!tree_is_node_right(tree, pool, child) || tree_node(pool, child)->level != level) {
             return false;
         }
-        struct tree_pair first = tree_node(pool, child)->as.pairs[0];
-        if (first.first != node->as.inner.keys[at].first ||
-            first.second != node->as.inner.keys[at].second) {
+        uint128 first = tree_number(tree_first(tree, tree_node(pool, child)), tree->is_wide);
+        if (first != tree_get(tree_words(node), at, tree->is_wide)) {
             return false;
         }
         cursor->step[level].node = child;
@@ -505,7 +592,7 @@ uint32_t tree_validate(const struct tree *tree, const struct tree_pool *pool,
                        uint64_t *pair_count) {
     struct tree_cursor cursor = {.step = {{0}}};
     uint32_t level = tree->level, node_count = 1 + level;
-    struct tree_pair last = {0, 0};
+    uint128 last = 0;
     *pair_count = 0;
     if (level >= TREE_LEVELS_MAX || !tree_is_node_right(tree, pool, tree->root)) {
         return 0;
@@ -513,11 +600,12 @@ uint32_t tree_validate(const struct tree *tree, const struct tree_pool *pool,
     cursor.step[level].node = tree->root;
     while (level <= tree->level && tree_validate_way(tree, pool, &cursor, level)) {
         const struct tree_node *leaf = tree_node(pool, cursor.step[0].node);
-        if (*pair_count > 0 && tree_is_up_to(leaf->as.pairs[0], last)) {
+        uint128 first = tree_number(tree_first(tree, leaf), tree->is_wide);
+        if (*pair_count > 0 && first <= last) {
             return 0;  // [B1]
         }
         *pair_count += leaf->count;
-        last = leaf->count > 0 ? leaf->as.pairs[leaf->count - 1] : last;
+        last = leaf->count > 0 ? tree_get(leaf->as.words, leaf->count - 1u, tree->is_wide) : last;
         level = 1;
         while (level <= tree->level &&
                cursor.step[level].at + 1u >= tree_node(pool, cursor.step[level].node)->count) {

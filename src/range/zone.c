@@ -65,10 +65,10 @@ static uint32_t zone_page_of(const struct zone *zone, uint64_t at) {
 // As many as the worst case needs, every second page free, in trees that were just made anew:
 // two thirds full, and some more, which range.c keeps for its next step.
 static uint32_t zone_nodes_for(uint32_t page_count) {
-    if (page_count <= 2 * (TREE_LEAF_MAX - 2)) {
+    if (page_count <= 2 * (tree_leaf_most(false) - 2)) {
         return RANGE_NODES_MIN;
     }
-    return 24 + page_count / (TREE_LEAF_MAX - 1) * 2;
+    return 24 + page_count / (tree_leaf_most(false) - 1) * 2;
 }
 
 // Where everything lies if there are so many pages; returns the end of the last.

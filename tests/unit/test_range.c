@@ -338,6 +338,47 @@ static void a_range_grows_and_shrinks_while_its_tail_is_free(void) {
     end(range);
 }
 
+enum { WIDE_PAIRS = 3000 };
+
+// The largest size at which 32 bits suffice for a number, every second one of the first free.
+static allot_range *make_narrow(void) {
+    allot_range *range = make(UINT32_MAX - 1, 1);
+    TAKES(range, UINT32_MAX - 1, 0);
+    for (uint64_t i = 0; i < WIDE_PAIRS; i++) {
+        GIVES(range, 2 * i, 1);
+    }
+    return range;
+}
+
+static void a_range_grows_beyond_32_bits(void) {
+    allot_range *range = make_narrow();
+    UNIT_CHECK(allot_range_grow(range, UINT64_C(1) << 50), ==, 0);
+    assert_true(allot_range_validate(range));
+    UNIT_CHECK(allot_range_count(range), ==, WIDE_PAIRS + 1);
+    UNIT_CHECK(allot_range_largest(range), ==, (UINT64_C(1) << 50) - UINT32_MAX + 1);
+    TAKES(range, 2, UINT32_MAX - 1);
+    for (uint64_t i = 0; i < WIDE_PAIRS; i++) {
+        TAKES(range, 1, 2 * i);
+    }
+    GIVES(range, 0, UINT32_MAX + UINT64_C(1));
+    UNIT_CHECK(allot_range_count(range), ==, 1);
+    UNIT_CHECK(allot_range_grow(range, 100), ==, 0);
+    end(range);
+}
+
+static void a_growth_beyond_32_bits_without_memory_changes_nothing(void) {  // [N4]
+    allot_range *range = make_narrow();
+    memory.count = 0;
+    memory.fail_at = 1;
+    memory.fails_from = true;
+    REFUSES(range, allot_range_grow(range, UINT64_C(1) << 40), ENOMEM);
+    UNIT_CHECK(allot_range_size(range), ==, UINT32_MAX - 1);
+    memory.fail_at = 0;
+    UNIT_CHECK(allot_range_grow(range, UINT64_C(1) << 40), ==, 0);
+    UNIT_CHECK(allot_range_count(range), ==, WIDE_PAIRS + 1);
+    end(range);
+}
+
 struct walked {
     uint64_t offset[8], n[8];
     bool is_free[8];
@@ -559,6 +600,7 @@ enum { MODEL_SIZE = 1000 };
 static struct {
     bool is_used[MODEL_SIZE];
     struct check_random random;
+    uint64_t base;  // the number of the first; a multiple of any alignment
 } model;
 
 static uint64_t model_best_fit(uint64_t n, uint64_t align) {
@@ -582,7 +624,8 @@ static void model_take(allot_range *range, uint64_t n) {
                          ? 1
                          : (uint64_t)1 << check_random_below(&model.random, 7);
     uint64_t want = model_best_fit(n, align);
-    UNIT_CHECK(allot_range_alloc(range, n, align), ==, want);
+    uint64_t at = want == ALLOT_RANGE_NONE ? want : model.base + want;
+    UNIT_CHECK(allot_range_alloc(range, n, align), ==, at);
     if (want != ALLOT_RANGE_NONE) {
         memset(&model.is_used[want], true, n);
     }
@@ -599,7 +642,7 @@ static uint64_t model_count(uint64_t at, uint64_t n) {
 
 static void model_take_at(allot_range *range, uint64_t at, uint64_t n) {
     int want = at + n > MODEL_SIZE ? ERANGE : model_count(at, n) > 0 ? EEXIST : 0;
-    UNIT_CHECK(allot_range_alloc_at(range, at, n) == 0 ? 0 : errno, ==, want);
+    UNIT_CHECK(allot_range_alloc_at(range, model.base + at, n) == 0 ? 0 : errno, ==, want);
     if (want == 0) {
         memset(&model.is_used[at], true, n);
     }
@@ -608,7 +651,7 @@ static void model_take_at(allot_range *range, uint64_t at, uint64_t n) {
 static void model_give(allot_range *range, uint64_t at, uint64_t n) {
     uint64_t used = model_count(at, n);
     int want = at + n > MODEL_SIZE ? ERANGE : used == 0 ? EALREADY : used < n ? EEXIST : 0;
-    UNIT_CHECK(allot_range_free(range, at, n) == 0 ? 0 : errno, ==, want);
+    UNIT_CHECK(allot_range_free(range, model.base + at, n) == 0 ? 0 : errno, ==, want);
     if (want == 0) {
         memset(&model.is_used[at], false, n);
     }
@@ -627,10 +670,12 @@ static void model_check_figures(const allot_range *range) {
     assert_true(allot_range_validate(range));
 }
 
-static void every_answer_is_that_of_a_bitmap(void) {  // [N1] [N2] [N3]
-    int operations = check_is_long() ? 10000000 : 1000000;
+static void compare_with_a_bitmap(uint64_t base, int operations) {
     model.random.state = check_seed();
-    allot_range *range = make(MODEL_SIZE, 1);
+    model.base = base;
+    memset(model.is_used, false, sizeof(model.is_used));
+    allot_range *range = make(base + MODEL_SIZE, 1);
+    assert_true(base == 0 || allot_range_alloc_at(range, 0, base) == 0);
     for (int i = 0; i < operations; i++) {
         bool is_filling = i / 3000 % 2 == 0;
         uint64_t kind = check_random_below(&model.random, 8), at;
@@ -648,11 +693,18 @@ static void every_answer_is_that_of_a_bitmap(void) {  // [N1] [N2] [N3]
         }
     }
     for (uint64_t i = 0; i < MODEL_SIZE; i++) {
-        allot_range_free(range, i, 1);
+        allot_range_free(range, base + i, 1);
     }
     UNIT_CHECK(allot_range_count(range), ==, 1);
-    TAKES(range, MODEL_SIZE, 0);
+    TAKES(range, MODEL_SIZE, base);
     end(range);
+}
+
+static void every_answer_is_that_of_a_bitmap(void) {  // [N1] [N2] [N3]
+    int operations = check_is_long() ? 10000000 : 1000000;
+    compare_with_a_bitmap(0, operations);
+    compare_with_a_bitmap(UINT32_MAX / 64 * 64 - 1024, operations / 4);
+    compare_with_a_bitmap(UINT64_C(1) << 60, operations / 4);
 }
 
 static const struct unit_case cases[] = {
@@ -672,6 +724,8 @@ static const struct unit_case cases[] = {
     UNIT(a_free_may_span_several_allocations),
     UNIT(a_million_bad_frees_change_nothing),
     UNIT(a_range_grows_and_shrinks_while_its_tail_is_free),
+    UNIT(a_range_grows_beyond_32_bits),
+    UNIT(a_growth_beyond_32_bits_without_memory_changes_nothing),
     UNIT(a_walk_visits_used_and_free_parts_in_order),
     UNIT(wrong_options_are_refused),
     UNIT(given_memory_is_all_that_a_range_uses),

@@ -70,6 +70,29 @@ static void a_read_keeps_what_came_and_frees_the_rest(void) {
     allot_buffer_destroy(buffer);
 }
 
+static void what_was_read_goes_to_the_smallest_hole_that_holds_it(void) {
+    int ends[2];
+    struct allot_slice slice;
+    make_pipe(ends);
+    allot_buffer *buffer = buffer_make(64 * KIB, 1 * MIB);
+    struct allot_slice all = buffer_slice(buffer, 40 * KIB);
+    buffer_free(buffer, buffer_part(all, 1 * KIB, 10 * KIB));
+    buffer_free(buffer, buffer_part(all, 20 * KIB, 2 * KIB));
+    buffer_free(buffer, buffer_part(all, 30 * KIB, 4 * KIB));
+    UNIT_CHECK(write(ends[1], text, 3000), ==, 3000);
+    UNIT_CHECK(allot_buffer_read(buffer, &slice, ends[0], 16 * KIB), ==, 3000);
+    assert_ptr_equal(slice.data, (char *)all.data + 30 * KIB);
+    assert_memory_equal(slice.data, text, 3000);
+    UNIT_CHECK(buffer_stats(buffer).live_bytes, ==, 24 * KIB + 3000);
+    UNIT_CHECK(buffer_stats(buffer).largest_bytes, ==, 24 * KIB);
+    buffer_free(buffer, slice);
+    UNIT_CHECK(write(ends[1], text, 3000), ==, 3000);
+    UNIT_CHECK(allot_buffer_read(buffer, &slice, ends[0], 3500), ==, 3000);
+    assert_ptr_equal(slice.data, (char *)all.data + 30 * KIB);  // where it was read to
+    assert_true(allot_buffer_validate(buffer));
+    allot_buffer_destroy(buffer);
+}
+
 static void the_end_of_a_file_and_errors_leave_nothing_allocated(void) {
     int ends[2];
     struct allot_slice slice = {text, 1};
@@ -406,6 +429,7 @@ static void refused_requests_lose_no_byte_of_a_stream(void) {
 
 static const struct unit_case cases[] = {
     UNIT(a_read_keeps_what_came_and_frees_the_rest),
+    UNIT(what_was_read_goes_to_the_smallest_hole_that_holds_it),
     UNIT(the_end_of_a_file_and_errors_leave_nothing_allocated),
     UNIT(a_read_that_signals_interrupt_is_repeated),
     UNIT(a_list_frees_what_is_consumed),

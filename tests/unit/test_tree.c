@@ -14,10 +14,11 @@ static struct {
 
 static struct tree_node nodes[NODES];
 
-static void begin(void) {
+static void begin(bool is_wide) {
     model.random.state = check_seed();
+    model.count = 0;
     tree_pool_init(&model.pool, nodes, NODES);
-    tree_init(&model.tree, &model.pool);
+    tree_init(&model.tree, &model.pool, is_wide);
 }
 
 static bool is_up_to(struct tree_pair pair, struct tree_pair key) {
@@ -80,20 +81,20 @@ static void check_find(struct tree_pair key) {
         return;
     }
     uint32_t at = rank > 0 ? rank - 1 : 0;
-    UNIT_CHECK(tree_pair(&model.pool, &cursor).second, ==, model.sorted[at].second);
+    UNIT_CHECK(tree_pair(&model.tree, &model.pool, &cursor).second, ==, model.sorted[at].second);
     UNIT_CHECK(tree_peek(&model.tree, &model.pool, &cursor, &next), ==, at + 1 < model.count);
     UNIT_CHECK(tree_step(&model.tree, &model.pool, &cursor), ==, at + 1 < model.count);
     at += at + 1 < model.count;
-    UNIT_CHECK(tree_pair(&model.pool, &cursor).first, ==, model.sorted[at].first);
-    UNIT_CHECK(tree_pair(&model.pool, &cursor).second, ==, model.sorted[at].second);
+    UNIT_CHECK(tree_pair(&model.tree, &model.pool, &cursor).first, ==, model.sorted[at].first);
+    UNIT_CHECK(tree_pair(&model.tree, &model.pool, &cursor).second, ==, model.sorted[at].second);
     struct tree_pair most = {key.first, UINT64_MAX};
     UNIT_CHECK(tree_find_first(&model.tree, &model.pool, &cursor, key.first), ==,
                rank_of(most) > 0);
     UNIT_CHECK(tree_last(&model.tree, &model.pool).first, ==, model.sorted[model.count - 1].first);
 }
 
-static void pairs_stay_in_order_through_any_changes(void) {
-    begin();
+static void change_pairs(bool is_wide) {
+    begin(is_wide);
     for (int i = 0; i < 60000; i++) {
         bool is_growing = i / 6000 % 2 == 0;
         uint64_t kind = check_random_below(&model.random, 10);
@@ -111,8 +112,13 @@ static void pairs_stay_in_order_through_any_changes(void) {
     }
 }
 
-static void the_pair_at_a_cursor_moves_to_its_place(void) {
-    begin();
+static void pairs_stay_in_order_through_any_changes(void) {
+    change_pairs(false);
+    change_pairs(true);
+}
+
+static void move_pairs(bool is_wide) {
+    begin(is_wide);
     for (int i = 0; i < 500; i++) {
         insert(draw_pair());
     }
@@ -138,23 +144,28 @@ static void the_pair_at_a_cursor_moves_to_its_place(void) {
     check();
 }
 
+static void the_pair_at_a_cursor_moves_to_its_place(void) {
+    move_pairs(false);
+    move_pairs(true);
+}
+
 static void ascending_and_descending_pairs_fill_most_of_their_nodes(void) {
-    for (int descending = 0; descending < 2; descending++) {
-        model.count = 0;
-        begin();
+    for (int kind = 0; kind < 4; kind++) {
+        bool descending = kind % 2 != 0, is_wide = kind / 2 != 0;
+        begin(is_wide);
         for (uint64_t i = 0; i < PAIRS_MAX; i++) {
             tree_insert(&model.tree, &model.pool,
                         (struct tree_pair){descending ? PAIRS_MAX - i : i, 0});
             model.count++;
         }
         check();
-        uint32_t leaves = PAIRS_MAX / TREE_LEAF_MAX;
+        uint32_t leaves = PAIRS_MAX / tree_leaf_most(is_wide);
         UNIT_CHECK(NODES - model.pool.free_count, <=, leaves * (CONFIG_TINY ? 5 : 2));
     }
 }
 
 static void an_empty_tree_has_one_node_and_can_be_filled_again(void) {
-    begin();
+    begin(false);
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 400; i++) {
             insert(draw_pair());
@@ -168,10 +179,39 @@ static void an_empty_tree_has_one_node_and_can_be_filled_again(void) {
     }
 }
 
+static void a_tree_that_goes_leaves_no_node_behind(void) {
+    for (int is_wide = 0; is_wide < 2; is_wide++) {
+        begin(is_wide != 0);
+        for (int i = 0; i < 2000; i++) {
+            insert(draw_pair());
+        }
+        tree_fini(&model.tree, &model.pool);
+        UNIT_CHECK(model.pool.free_count, ==, NODES);
+        assert_true(tree_pool_validate(&model.pool, 0));
+    }
+}
+
+static void the_largest_numbers_are_found_again(void) {
+    for (int is_wide = 0; is_wide < 2; is_wide++) {
+        uint64_t most = is_wide != 0 ? UINT64_MAX - 1 : TREE_NARROW_MAX;
+        begin(is_wide != 0);
+        for (uint64_t i = 0; i < 200; i++) {
+            insert((struct tree_pair){most - i % 3, most - i});
+            insert((struct tree_pair){i % 3, i});
+        }
+        check();
+        check_find((struct tree_pair){most, most});
+        check_find((struct tree_pair){most - 1, 0});
+        check_find((struct tree_pair){2, most});
+    }
+}
+
 static const struct unit_case cases[] = {
     UNIT(pairs_stay_in_order_through_any_changes),
     UNIT(the_pair_at_a_cursor_moves_to_its_place),
     UNIT(ascending_and_descending_pairs_fill_most_of_their_nodes),
     UNIT(an_empty_tree_has_one_node_and_can_be_filled_again),
+    UNIT(a_tree_that_goes_leaves_no_node_behind),
+    UNIT(the_largest_numbers_are_found_again),
 };
 UNIT_MAIN(cases)
