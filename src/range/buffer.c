@@ -51,6 +51,18 @@ static ALWAYS_INLINE bool buffer_make_room(struct buffer_space *space) {
     return true;
 }
 
+// Room for so many changes, one after another. False: there is no memory.
+static bool buffer_make_room_for(struct buffer_space *space, uint32_t change_count) {
+    // Both trees may get a level more on the way.
+    while (space->range.pool.free_count <
+           (uint64_t)change_count * (range_nodes_most(&space->range) + 2)) {
+        if (!buffer_add_nodes(space)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 // Offsets of which none is free. False: there is no memory.
 static bool buffer_init_space(struct buffer_space *space) {
     space->nodes = allot_aligned(CACHE_LINE_BYTES, BUFFER_NODES_FIRST * sizeof(*space->nodes));
@@ -383,27 +395,22 @@ static void buffer_count_free(struct buffer *buffer, uint64_t offset, uint64_t n
     buffer->free_bytes += n;
 }
 
-// Takes back what buffer_give_gaps gave before it failed.
-static void buffer_undo_gaps(struct buffer *buffer, uint64_t first, uint64_t end) {
-    uint64_t gap_end;
-    while (share_find_gap(&buffer->shares, &first, end, &gap_end)) {
-        range_take_at(&buffer->space.range, first, gap_end - first);
-        first = gap_end;
-    }
-}
-
-// Frees what has no further references. Returns 0 or ENOMEM: nothing has changed.
+// Frees what has no further references. Returns 0 or ENOMEM: nothing has changed. Where
+// there are several pieces, none of them may fail after the first.
 static int buffer_give_gaps(struct buffer *buffer, uint64_t first, uint64_t end) {
-    uint64_t at = first;
     uint64_t gap_end;
-    while (share_find_gap(&buffer->shares, &at, end, &gap_end)) {
+    uint32_t count = 0;
+    for (uint64_t at = first; share_find_gap(&buffer->shares, &at, end, &gap_end); at = gap_end) {
+        count++;
+    }
+    if (count > 1 && !buffer_make_room_for(&buffer->space, count)) {
+        return ENOMEM;
+    }
+    for (uint64_t at = first; share_find_gap(&buffer->shares, &at, end, &gap_end); at = gap_end) {
         if (buffer_give_offsets(&buffer->space, at, gap_end - at) != 0) {
-            buffer_undo_gaps(buffer, first, at);
+            ALLOT_ASSERT(count == 1);
             return ENOMEM;
         }
-        at = gap_end;
-    }
-    for (at = first; share_find_gap(&buffer->shares, &at, end, &gap_end); at = gap_end) {
         buffer_count_free(buffer, at, gap_end - at);
     }
     return 0;

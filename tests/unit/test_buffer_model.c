@@ -217,10 +217,12 @@ static void random_calls_agree_with_a_count_for_each_byte(void) {
     assert_true(requests.blocks == 0);
 }
 
+static uint64_t refused_seed;
+
 // Some steps in which request k is refused; false once there are fewer requests.
 static bool run_refused(uint64_t k, bool from) {
     requests_refuse(k, from);
-    if (begin(check_seed())) {
+    if (begin(refused_seed)) {
         for (int i = 0; i < 1000; i++) {
             step();
             assert_true(buffer_validate(&model.buffer));
@@ -233,10 +235,18 @@ static bool run_refused(uint64_t k, bool from) {
 }
 
 static void every_refused_request_leaves_the_buffer_whole(void) {
+    refused_seed = check_seed();
     requests_refuse_each(run_refused, false);
 }
 
 static void refusals_without_end_leave_the_buffer_whole(void) {
+    refused_seed = check_seed();
+    requests_refuse_each(run_refused, true);
+}
+
+// Between the pieces that were free stood one that was shared, and no record was left.
+static void pieces_are_freed_together_or_not_at_all(void) {
+    refused_seed = 4123852247431121132;
     requests_refuse_each(run_refused, true);
 }
 
@@ -273,6 +283,7 @@ static const struct unit_case cases[] = {
     UNIT(every_refused_request_leaves_the_buffer_whole),
     UNIT(the_validator_sees_broken_invariants),
     UNIT(refusals_without_end_leave_the_buffer_whole),
+    UNIT(pieces_are_freed_together_or_not_at_all),
 };
 
 UNIT_MAIN(cases)
