@@ -125,7 +125,8 @@ static ALWAYS_INLINE uint128 tree_get(const uint64_t *words, uint32_t at, bool i
     if (!is_wide) {
         return words[at];
     }
-    uint64_t high = words[2 * at], low = words[2 * at + 1];
+    words += 2 * (size_t)at;
+    uint64_t high = words[0], low = words[1];
     COMPILER_APART(high, low);
     return (uint128)high << 64 | low;
 }
@@ -137,8 +138,9 @@ static ALWAYS_INLINE void tree_put(uint64_t *words, uint32_t at, uint128 number,
     }
     uint64_t high = (uint64_t)(number >> 64), low = (uint64_t)number;
     COMPILER_APART(high, low);
-    words[2 * at] = high;
-    words[2 * at + 1] = low;
+    words += 2 * (size_t)at;
+    words[0] = high;
+    words[1] = low;
 }
 
 // ---- Trees -----------------------------------------------------------------------
