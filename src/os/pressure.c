@@ -15,6 +15,7 @@ enum {
     PRESSURE_FIELD_MOUNT = 4,
     PRESSURE_PERCENT = 100,
     PRESSURE_LOOK_MS = 1000,
+    PRESSURE_REST_MS = 30000,  // where there is no limit: it may get one
     PRESSURE_NEAR_SHARE = 10,  // of the limit
 };
 // Version 1 says "no limit" with the largest multiple of a page.
@@ -268,16 +269,25 @@ int pressure_read(struct pressure *pressure) {
 
 // ---- Near the limit
 
-static bool pressure_look(struct pressure_work *work) {
-    uint64_t limit;
-    uint64_t used;
-    if (!work->group.is_mounted && (pressure_find(work) != 0 || !work->group.is_mounted)) {
-        return false;
+static bool pressure_has_group(struct pressure_work *work) {
+    return work->group.is_mounted || (pressure_find(work) == 0 && work->group.is_mounted);
+}
+
+// How much of the group's memory is used; the limit, or PRESSURE_UNLIMITED.
+static uint64_t pressure_look(struct pressure_work *work, uint64_t *limit) {
+    uint64_t used = 0;
+    *limit = PRESSURE_UNLIMITED;
+    if (!pressure_has_group(work)) {
+        return 0;
     }
-    if (!pressure_read_limit(work, &limit) || !pressure_read_used(work, &used)) {
+    if (!pressure_read_limit(work, limit) || !pressure_read_used(work, &used)) {
         work->group.is_mounted = false;  // the process may be in another group
-        return false;
+        *limit = PRESSURE_UNLIMITED;
     }
+    return used;
+}
+
+static bool pressure_is_short(struct pressure_work *work, uint64_t limit, uint64_t used) {
     uint64_t share = limit / PRESSURE_NEAR_SHARE;
     if (limit == PRESSURE_UNLIMITED || used < limit - share) {
         return false;
@@ -291,14 +301,17 @@ static bool pressure_look(struct pressure_work *work) {
 }
 
 bool pressure_is_near(void) {
+    struct pressure_work *work = &pressure_state.work;
     uint64_t now_ms = os_now_ms();
     bool is_due = now_ms >= atomic_load_explicit(&pressure_state.next_ms, memory_order_relaxed);
     if (is_due &&
         !atomic_exchange_explicit(&pressure_state.is_looking, true, memory_order_acquire)) {
-        bool is_near = pressure_look(&pressure_state.work);
+        uint64_t limit;
+        uint64_t used = pressure_look(work, &limit);
+        uint64_t pause_ms = limit != PRESSURE_UNLIMITED ? PRESSURE_LOOK_MS : PRESSURE_REST_MS;
+        bool is_near = pressure_is_short(work, limit, used);
         atomic_store_explicit(&pressure_state.is_near, is_near, memory_order_relaxed);
-        atomic_store_explicit(&pressure_state.next_ms, now_ms + PRESSURE_LOOK_MS,
-                              memory_order_relaxed);
+        atomic_store_explicit(&pressure_state.next_ms, now_ms + pause_ms, memory_order_relaxed);
         atomic_store_explicit(&pressure_state.is_looking, false, memory_order_release);
     }
     return atomic_load_explicit(&pressure_state.is_near, memory_order_relaxed);

@@ -52,8 +52,8 @@ int pressure_read(struct pressure *pressure);
 
 // Whether less than a tenth of the group's limit is left. Pages of files count as left: the
 // kernel drops them first. Looks at four files, or at six the first time, at most once a
-// second; in between, and while another thread looks, the answer is the last one. Needs
-// little of the caller's stack.
+// second, and every 30 seconds where there is no limit; in between, and while another
+// thread looks, the answer is the last one. Needs little of the caller's stack.
 bool pressure_is_near(void);
 
 // In the child of a fork.

@@ -162,6 +162,9 @@ static void the_mount_is_found_behind_many_long_lines(void) {
 
 #define GROUP "/sys/fs/cgroup/a"
 
+// So long after the last look where no limit was found.
+#define REST_MS 30000
+
 // A second later, with these files, as "" where there is none.
 static bool is_near(const char *limit, const char *used, const char *stat) {
     const char *files[] = {"/proc/self/cgroup",
@@ -185,8 +188,11 @@ static void a_limit_is_near_if_less_than_a_tenth_is_left(void) {
     assert_true(is_near("1000\n", "900\n", ""));
     assert_true(is_near("1000\n", "1100\n", ""));
     assert_false(is_near("max\n", "18446744073709551615\n", ""));
+    os_fake.now_ms += REST_MS;
     assert_false(is_near("", "900\n", ""));
+    os_fake.now_ms += REST_MS;
     assert_false(is_near("1000\n", "", ""));
+    os_fake.now_ms += REST_MS;
     assert_true(is_near("1000\n", "901\n", ""));
     os_fake.files = NULL;
     os_fake.now_ms += 1000;
@@ -214,6 +220,14 @@ static void the_files_are_read_once_a_second(void) {
     assert_false(pressure_is_near());
 }
 
+static void without_a_limit_the_files_rest(void) {
+    assert_false(is_near("max\n", "990\n", ""));
+    os_fake.now_ms += REST_MS - 1001;
+    assert_false(is_near("1000\n", "990\n", ""));
+    os_fake.now_ms -= 999;
+    assert_true(is_near("1000\n", "990\n", ""));
+}
+
 static void a_group_that_is_gone_is_looked_for_again(void) {
     assert_true(is_near("1000\n", "990\n", ""));
     const char *moved[] = {"/proc/self/cgroup",
@@ -228,7 +242,7 @@ static void a_group_that_is_gone_is_looked_for_again(void) {
     os_fake.files = moved;
     os_fake.now_ms += 1000;
     assert_false(pressure_is_near());
-    os_fake.now_ms += 1000;
+    os_fake.now_ms += REST_MS;
     assert_true(pressure_is_near());
     pressure_repair();
     assert_true(pressure_is_near());
@@ -246,6 +260,7 @@ static const struct unit_case cases[] = {
     UNIT(a_limit_is_near_if_less_than_a_tenth_is_left),
     UNIT(pages_of_files_count_as_left),
     UNIT(the_files_are_read_once_a_second),
+    UNIT(without_a_limit_the_files_rest),
     UNIT(a_group_that_is_gone_is_looked_for_again),
 };
 UNIT_MAIN(cases)
