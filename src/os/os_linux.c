@@ -192,7 +192,7 @@ int os_unfence(void *address, size_t size_bytes) {
 }
 
 void os_resident(void *address, size_t page_count, bool *is_resident) {
-    unsigned char state[OS_RESIDENT_MAX];
+    unsigned char state[OS_RESIDENT_MAX] = {0};
     long size_bytes = (long)(page_count * os_page_bytes());
     bool is_known = !os_is_error(OS_CALL(SYS_mincore, (long)address, size_bytes, (long)state));
     for (size_t i = 0; i < page_count; i++) {
