@@ -167,8 +167,10 @@ static uint32_t heapspan_take_kept(struct allot_heap *heap, uint32_t count, uint
     return first;
 }
 
-// Takes the old ones, which come last, out of a list. The lock is held.
-static uint32_t heapspan_cut_kept(uint32_t *list, uint32_t now_ms, uint32_t older_than_ms) {
+// Takes the old ones, which come last, out of a list, and says how many. The lock is held,
+// so that none was given after now_ms.
+static uint32_t heapspan_cut_kept(uint32_t *list, uint32_t older_than_ms, size_t *count) {
+    uint32_t now_ms = (uint32_t)os_now_ms();
     COMPILER_LATE(uint32_t) *link = NULL;
     uint32_t at = *list;
     while (at != 0 && now_ms - region_span(at)->as.owned.all_prev < older_than_ms) {
@@ -180,28 +182,29 @@ static uint32_t heapspan_cut_kept(uint32_t *list, uint32_t now_ms, uint32_t olde
     } else {
         *list = 0;
     }
+    *count = 0;
+    for (uint32_t old = at; old != 0; old = region_span(old)->as.owned.all_next) {
+        ++*count;
+    }
     return at;
 }
 
+// What was cut off counts no more at once: a fork may come before it is given.
 size_t heapspan_release(struct allot_heap *heap, uint32_t older_than_ms) {
-    uint32_t now_ms = (uint32_t)os_now_ms();
     size_t granules = 0;
     for (unsigned i = 0; i < HEAP_KEPT_LISTS; i++) {
+        size_t count;
         lock_take(&heap->span_lock);
-        uint32_t old = heapspan_cut_kept(&heap->kept[i], now_ms, older_than_ms);
+        uint32_t old = heapspan_cut_kept(&heap->kept[i], older_than_ms, &count);
+        heapspan_count_as_kept(heap, count << i, false);
+        heapspan_hold(heap, count << i, false);
         lock_give(&heap->span_lock);
-        size_t count = 0;
         while (old != 0) {
             uint32_t next = region_span(old)->as.owned.all_next;
             pageheap_give(old);
-            count += (size_t)1 << i;
             old = next;
         }
-        lock_take(&heap->span_lock);
-        heapspan_count_as_kept(heap, count, false);
-        heapspan_hold(heap, count, false);
-        lock_give(&heap->span_lock);
-        granules += count;
+        granules += count << i;
     }
     return granules << GRANULE_LOG2;
 }
@@ -320,10 +323,10 @@ void heapspan_end(struct allot_heap *heap) {
     }
 }
 
-// What was kept stays unused.
+// What was kept stays unused; who had the lock may have counted one half of a change.
 void heapspan_rebuild(struct allot_heap *heap) {
-    heapspan_hold(heap, atomic_load(&heap->kept_bytes) >> GRANULE_LOG2, false);
     atomic_store(&heap->kept_bytes, 0);
+    atomic_store(&heap->held_bytes, (size_t)heap->reserve_count << GRANULE_LOG2);
     memset(heap->kept, 0, sizeof heap->kept);
     heap->all = 0;
     uint32_t top = region_top();
@@ -332,6 +335,7 @@ void heapspan_rebuild(struct allot_heap *heap) {
         if (region_kind(g) == KIND_HEAP && span->as.owned.heap == heap &&
             atomic_load_explicit(&span->state, memory_order_relaxed) != SPAN_NONE) {
             heapspan_link(heap, g);
+            heapspan_hold(heap, heapspan_is_reserve(heap, g) ? 0 : span->granule_count, true);
         }
     }
 }

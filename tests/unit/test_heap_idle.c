@@ -1,10 +1,14 @@
 // test_heap_idle.c - what heaps and pools do not use: how long it stays, and where it then goes.
 #include "heap/heap.h"
+#include "heap/heapspan.h"
 #include "heap/registry.h"
 #include "page/pageheap.h"
 
 #include "allot.h"
 #include "unit.h"
+
+#include <pthread.h>
+#include <sched.h>
 
 enum { BLOCKS = 400, BLOCK_BYTES = 4096, IDLE_MS = 1000 };
 
@@ -155,6 +159,82 @@ static void of_a_heap_that_another_thread_owns_only_the_empty_slabs_leave(void) 
     UNIT_CHECK(allot_heap_destroy(heap), ==, 0);
 }
 
+static void *release_idle(void *heap) {
+    heapspan_release(heap, IDLE_MS);
+    return NULL;
+}
+
+// As an owner gives spans while the thread of ALLOT_BACKGROUND waits for him.
+static void what_was_kept_while_another_thread_waited_is_not_old(void) {
+    os_fake.has_threads = true;
+    allot_heap *heap = create(IDLE_MS);
+    size_t most = burst(heap);
+    pthread_t thread;
+    lock_take(&heap->span_lock);
+    UNIT_CHECK(pthread_create(&thread, NULL, release_idle, heap), ==, 0);
+    while (atomic_load(&heap->span_lock.word) != 2) {
+        sched_yield();
+    }
+    os_fake.now_ms += 1;
+    for (unsigned i = 0; i < HEAP_KEPT_LISTS; i++) {
+        for (uint32_t at = heap->kept[i]; at != 0; at = region_span(at)->as.owned.all_next) {
+            region_span(at)->as.owned.all_prev = (uint32_t)os_fake.now_ms;
+        }
+    }
+    lock_give(&heap->span_lock);
+    UNIT_CHECK(pthread_join(thread, NULL), ==, 0);
+    UNIT_CHECK(held(heap), ==, most);
+    UNIT_CHECK(allot_heap_destroy(heap), ==, 0);
+}
+
+// What a child would have that is forked at this moment. [H4]
+static void spans_on_their_way_out_count_no_more(void) {
+    os_fake.has_threads = true;
+    allot_heap *heap = create(IDLE_MS);
+    burst(heap);
+    size_t left = held(heap) - heapspan_count_kept(heap);
+    bool is_cut = false;
+    pthread_t thread;
+    os_fake.now_ms += IDLE_MS;
+    pageheap_hold();  // where the other thread will wait
+    UNIT_CHECK(pthread_create(&thread, NULL, release_idle, heap), ==, 0);
+    while (!is_cut) {
+        sched_yield();
+        lock_take(&heap->span_lock);
+        is_cut = true;
+        for (unsigned i = 0; i < HEAP_KEPT_LISTS; i++) {
+            is_cut = is_cut && heap->kept[i] == 0;
+        }
+        UNIT_CHECK(!is_cut || atomic_load(&heap->kept_bytes) == 0, ==, true);
+        UNIT_CHECK(!is_cut || held(heap) == left, ==, true);
+        lock_give(&heap->span_lock);
+    }
+    pageheap_let_go();
+    UNIT_CHECK(pthread_join(thread, NULL), ==, 0);
+    UNIT_CHECK(allot_heap_destroy(heap), ==, 0);
+}
+
+// The parent's other thread had the lock, and had counted the spans but in one of two places.
+static void in_a_child_what_is_held_is_counted_anew(void) {
+    struct allot_heap_options options = {.size_bytes = sizeof options, .idle_ms = IDLE_MS};
+    options.reserve_bytes = 100000;
+    allot_heap *heap = allot_heap_create(&options);
+    assert_non_null(heap);
+    assert_non_null(allot_heap_malloc(heap, 40));
+    burst(heap);
+    assert_non_null(allot_heap_malloc(heap, 300000));
+    size_t left = held(heap) - heapspan_count_kept(heap);
+    lock_take(&heap->span_lock);
+    memset(heap->kept, 0, sizeof heap->kept);
+    atomic_store(&heap->kept_bytes, 0);
+    heap_repair();
+    allot_heap_free(heap, allot_heap_malloc(heap, BLOCK_BYTES));
+    allot_heap_free(heap, allot_heap_aligned(heap, 64, BLOCK_BYTES));
+    UNIT_CHECK(held(heap), ==, left);
+    heap_validate(heap);
+    UNIT_CHECK(allot_heap_destroy(heap), ==, 0);
+}
+
 static void given_memory_has_no_idle_time(void) {
     static _Alignas(4096) char memory[1 << 16];
     struct allot_heap_options options = {.size_bytes = sizeof options, .idle_ms = IDLE_MS};
@@ -266,6 +346,9 @@ static const struct unit_case cases[] = {
     UNIT(for_good_means_until_it_is_trimmed),
     UNIT(what_a_heap_kept_is_free_when_it_is_destroyed),
     UNIT(of_a_heap_that_another_thread_owns_only_the_empty_slabs_leave),
+    UNIT(what_was_kept_while_another_thread_waited_is_not_old),
+    UNIT(spans_on_their_way_out_count_no_more),
+    UNIT(in_a_child_what_is_held_is_counted_anew),
     UNIT(given_memory_has_no_idle_time),
     UNIT_WITH_FAILURES(without_memory_a_heap_that_keeps_loses_nothing),
     UNIT(a_burst_that_comes_again_finds_what_the_last_one_left),
