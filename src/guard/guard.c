@@ -532,6 +532,6 @@ void guard_repair(void) {
     lock_reset(&guard_state.walk);
     struct guarded *pinned = atomic_load_explicit(&guard_state.pinned, memory_order_relaxed);
     if (pinned != NULL) {
-        atomic_fetch_and_explicit(&pinned->state, ~(uint32_t)GUARDED_PINNED, memory_order_relaxed);
+        guard_unpin(pinned);  // the walk that would have put a freed one away is not here
     }
 }

@@ -487,6 +487,30 @@ static void walks_and_frees_go_on_together(void) {
     assert_string_equal(os_fake.text, "");
 }
 
+static char *in_walk;
+
+static void free_and_fork(uint32_t account, uint64_t bytes) {
+    (void)account;
+    (void)bytes;
+    struct guarded *guarded = pen_find(in_walk);
+    guard_free(in_walk);
+    UNIT_CHECK(guarded->state, ==, GUARDED_HANDED | GUARDED_PINNED);
+    guard_repair();  // as in a child: the walk is another thread's
+    UNIT_CHECK(guarded->state, ==, GUARDED_QUARANTINED);
+}
+
+static void in_a_child_what_a_walk_was_to_put_away_is_in_quarantine(void) {
+    begin(GUARD_ALL, 0);
+    in_walk = take(100);
+    guard_each(free_and_fork);
+    struct guard_stats stats;
+    guard_read_stats(&stats);
+    UNIT_CHECK(stats.held_bytes, >, 100);
+    in_walk[5] = 0;
+    UNIT_CHECK(allot_check(), ==, 1);
+    UNIT_CHECK(said("freed"), >, 0);
+}
+
 static const struct unit_case cases[] = {
     UNIT(a_guarded_block_is_aligned_and_has_what_was_asked_for),
     UNIT(every_byte_that_can_be_touched_around_a_block_is_watched),
@@ -507,6 +531,7 @@ static const struct unit_case cases[] = {
     UNIT_WITH_FAILURES(sums_of_guarded_blocks_are_exact_while_the_system_refuses),
     UNIT(who_frees_a_block_that_is_looked_at_does_not_wait),
     UNIT(walks_and_frees_go_on_together),
+    UNIT(in_a_child_what_a_walk_was_to_put_away_is_in_quarantine),
 };
 
 UNIT_MAIN(cases)
