@@ -8,6 +8,7 @@
 #ifndef BENCH_H
 #define BENCH_H
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -99,6 +100,16 @@ static inline void *bench_check(void *block) {
         bench_die("the allocator returned NULL");
     }
     return block;
+}
+
+// A function of a library that is preloaded, as workloads of what only allot has need it.
+static inline void *bench_find(const char *name) {
+    void *function = dlsym(RTLD_DEFAULT, name);
+    if (function == NULL) {
+        fprintf(stderr, "bench: %s is not there: LD_PRELOAD=.../liballot.so.1\n", name);
+        exit(1);
+    }
+    return function;
 }
 
 // ---- Memory that is not malloc's ---------------------------------------------

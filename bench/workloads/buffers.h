@@ -8,7 +8,6 @@
 #include "bench.h"
 
 #include <allot.h>
-#include <dlfcn.h>
 
 static struct {
     allot_buffer *(*create)(const struct allot_buffer_options *);
@@ -24,26 +23,18 @@ static struct {
     int (*list_consume)(allot_slices *, size_t);
 } buffers;
 
-static inline void *buffers_find(const char *name) {
-    void *function = dlsym(RTLD_DEFAULT, name);
-    if (function == NULL) {
-        bench_die("allot is not preloaded: buffers=0, or LD_PRELOAD=.../liballot.so.1");
-    }
-    return function;
-}
-
 static inline void buffers_load(void) {
-    *(void **)&buffers.create = buffers_find("allot_buffer_create");
-    *(void **)&buffers.malloc = buffers_find("allot_buffer_malloc");
-    *(void **)&buffers.free = buffers_find("allot_buffer_free");
-    *(void **)&buffers.read = buffers_find("allot_buffer_read");
-    *(void **)&buffers.get_stats = buffers_find("allot_buffer_get_stats");
-    *(void **)&buffers.list_create = buffers_find("allot_slices_create");
-    *(void **)&buffers.list_destroy = buffers_find("allot_slices_destroy");
-    *(void **)&buffers.list_bytes = buffers_find("allot_slices_bytes");
-    *(void **)&buffers.list_read = buffers_find("allot_slices_read");
-    *(void **)&buffers.list_move = buffers_find("allot_slices_move");
-    *(void **)&buffers.list_consume = buffers_find("allot_slices_consume");
+    *(void **)&buffers.create = bench_find("allot_buffer_create");
+    *(void **)&buffers.malloc = bench_find("allot_buffer_malloc");
+    *(void **)&buffers.free = bench_find("allot_buffer_free");
+    *(void **)&buffers.read = bench_find("allot_buffer_read");
+    *(void **)&buffers.get_stats = bench_find("allot_buffer_get_stats");
+    *(void **)&buffers.list_create = bench_find("allot_slices_create");
+    *(void **)&buffers.list_destroy = bench_find("allot_slices_destroy");
+    *(void **)&buffers.list_bytes = bench_find("allot_slices_bytes");
+    *(void **)&buffers.list_read = bench_find("allot_slices_read");
+    *(void **)&buffers.list_move = bench_find("allot_slices_move");
+    *(void **)&buffers.list_consume = bench_find("allot_slices_consume");
 }
 
 static inline struct allot_buffer_stats buffers_stats(allot_buffer *buffer) {

@@ -8,7 +8,6 @@
 // ALLOT_GUARD=all. Not measured: blocks with fences, which cost system calls.
 #include "bench.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
@@ -104,9 +103,9 @@ static void print(const char *what, const char *how, double *numbers) {
 
 int main(int argc, char **argv) {
     bench_parse(argc, argv, params, sizeof params / sizeof params[0]);
-    *(void **)&check = dlsym(RTLD_DEFAULT, "allot_check");
-    if (check == NULL || params[ROUNDS].value > ROUNDS_MAX) {
-        bench_die("allot is not preloaded: ALLOT_GUARD=all LD_PRELOAD=.../liballot.so.1");
+    *(void **)&check = bench_find("allot_check");
+    if (params[ROUNDS].value > ROUNDS_MAX) {
+        bench_die("too many rounds");
     }
     void **blocks = bench_map(params[LIVE].value * sizeof *blocks);
     uint32_t *times = bench_map(params[STEPS].value * sizeof *times);

@@ -6,7 +6,6 @@
 #include "bench.h"
 
 #include <allot.h>
-#include <dlfcn.h>
 
 enum { ROUNDS, PAIRS, HEAPS, BLOCKS };
 static struct bench_param params[] = {
@@ -25,21 +24,13 @@ static struct {
     bool (*stats)(struct allot_stats *);
 } heaps;
 
-static void *find(const char *name) {
-    void *function = dlsym(RTLD_DEFAULT, name);
-    if (function == NULL) {
-        bench_die("allot is not preloaded: LD_PRELOAD=.../liballot.so.1");
-    }
-    return function;
-}
-
 static void load(void) {
-    *(void **)&heaps.create = find("allot_heap_create");
-    *(void **)&heaps.destroy = find("allot_heap_destroy");
-    *(void **)&heaps.malloc = find("allot_heap_malloc");
-    *(void **)&heaps.free = find("allot_heap_free");
-    *(void **)&heaps.free_sized = find("allot_heap_free_sized");
-    *(void **)&heaps.stats = find("allot_stats");
+    *(void **)&heaps.create = bench_find("allot_heap_create");
+    *(void **)&heaps.destroy = bench_find("allot_heap_destroy");
+    *(void **)&heaps.malloc = bench_find("allot_heap_malloc");
+    *(void **)&heaps.free = bench_find("allot_heap_free");
+    *(void **)&heaps.free_sized = bench_find("allot_heap_free_sized");
+    *(void **)&heaps.stats = bench_find("allot_stats");
 }
 
 static allot_heap *make(size_t reserve_bytes) {

@@ -11,7 +11,6 @@
 #include "bench.h"
 
 #include <allot.h>
-#include <dlfcn.h>
 #include <math.h>
 #include <sys/resource.h>
 
@@ -86,19 +85,11 @@ static int pool_of(size_t value_bytes) {
 
 // ---- Where memory comes from
 
-static void *find(const char *name) {
-    void *function = dlsym(RTLD_DEFAULT, name);
-    if (function == NULL) {
-        bench_die("allot is not preloaded: LD_PRELOAD=.../liballot.so.1");
-    }
-    return function;
-}
-
 static void create_heap(void) {
     struct allot_heap_options options = {.size_bytes = sizeof options};
-    *(void **)&calls.heap_create = find("allot_heap_create");
-    *(void **)&calls.malloc = find("allot_heap_malloc");
-    *(void **)&calls.free_sized = find("allot_heap_free_sized");
+    *(void **)&calls.heap_create = bench_find("allot_heap_create");
+    *(void **)&calls.malloc = bench_find("allot_heap_malloc");
+    *(void **)&calls.free_sized = bench_find("allot_heap_free_sized");
     for (uint64_t i = 0; i < params[CLIENTS].value; i++) {
         options.reserve_bytes += KEY_MAX + plans[i % PLANS].value_bytes * 5 / 4;
     }
@@ -121,9 +112,9 @@ static allot_pool *create_pool(size_t object_bytes, double count) {
 
 static void create_pools(void) {
     double count[POOLS] = {0};
-    *(void **)&calls.pool_create = find("allot_pool_create");
-    *(void **)&calls.take = find("allot_pool_take");
-    *(void **)&calls.give = find("allot_pool_give");
+    *(void **)&calls.pool_create = bench_find("allot_pool_create");
+    *(void **)&calls.take = bench_find("allot_pool_take");
+    *(void **)&calls.give = bench_find("allot_pool_give");
     for (int i = 0; i < PLANS; i++) {
         count[pool_of(plans[i].value_bytes)] += (double)params[CLIENTS].value / PLANS;
     }

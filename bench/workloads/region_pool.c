@@ -7,7 +7,6 @@
 #include "bench.h"
 
 #include <allot.h>
-#include <dlfcn.h>
 #include <sys/wait.h>
 
 enum { PAIRS, SIZE, LIVE, ROUNDS };
@@ -33,21 +32,13 @@ static allot_region_pool *pool;
 static char *region;
 static void **live;
 
-static void *find(const char *name) {
-    void *function = dlsym(RTLD_DEFAULT, name);
-    if (function == NULL) {
-        bench_die("allot is not preloaded, or libc is not glibc: LD_PRELOAD=.../liballot.so.1");
-    }
-    return function;
-}
-
 static void load(void) {
-    *(void **)&calls.create = find("allot_region_pool_create");
-    *(void **)&calls.malloc = find("allot_region_pool_malloc");
-    *(void **)&calls.free = find("allot_region_pool_free");
-    *(void **)&calls.validate = find("allot_region_pool_validate");
-    *(void **)&calls.libc_malloc = find("__libc_malloc");
-    *(void **)&calls.libc_free = find("__libc_free");
+    *(void **)&calls.create = bench_find("allot_region_pool_create");
+    *(void **)&calls.malloc = bench_find("allot_region_pool_malloc");
+    *(void **)&calls.free = bench_find("allot_region_pool_free");
+    *(void **)&calls.validate = bench_find("allot_region_pool_validate");
+    *(void **)&calls.libc_malloc = bench_find("__libc_malloc");
+    *(void **)&calls.libc_free = bench_find("__libc_free");
 }
 
 static double run_pool(uint64_t live_count) {

@@ -9,7 +9,6 @@
 #include "bench.h"
 
 #include <allot.h>
-#include <dlfcn.h>
 #include <sys/wait.h>
 
 enum { ROUNDS, PAIRS, SIZE, OWNERS, BLOCKS, CHURN, ONLY };
@@ -37,22 +36,14 @@ static struct {
     size_t (*snapshot)(struct allot_tag_stats *, size_t);
 } tags;
 
-static void *find(const char *name) {
-    void *function = dlsym(RTLD_DEFAULT, name);
-    if (function == NULL) {
-        bench_die("allot is not preloaded: LD_PRELOAD=.../liballot.so.1");
-    }
-    return function;
-}
-
 static void load(void) {
-    *(void **)&tags.create = find("allot_tag_create");
-    *(void **)&tags.malloc = find("allot_tag_malloc");
-    *(void **)&tags.site_malloc = find("allot_site_malloc");
-    *(void **)&tags.free = find("allot_tag_free");
-    *(void **)&tags.enter = find("allot_tag_enter");
-    *(void **)&tags.leave = find("allot_tag_leave");
-    *(void **)&tags.snapshot = find("allot_tag_snapshot");
+    *(void **)&tags.create = bench_find("allot_tag_create");
+    *(void **)&tags.malloc = bench_find("allot_tag_malloc");
+    *(void **)&tags.site_malloc = bench_find("allot_site_malloc");
+    *(void **)&tags.free = bench_find("allot_tag_free");
+    *(void **)&tags.enter = bench_find("allot_tag_enter");
+    *(void **)&tags.leave = bench_find("allot_tag_leave");
+    *(void **)&tags.snapshot = bench_find("allot_tag_snapshot");
 }
 
 static void *take(enum way way, allot_tag tag, size_t size) {
