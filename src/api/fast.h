@@ -39,7 +39,6 @@ static ALWAYS_INLINE void *fast_pop(size_t size_bytes) {
     struct cache *cache = cache_self;
     if (LIKELY(size_bytes <= SIZECLASS_DIRECT_MAX)) {
         size_t kind = cache->direct[size_bytes];
-        COMPILER_ASIDE(cache, kind);
         return cache_pop(cache, kind);
     }
     return size_bytes <= SIZECLASS_SPAN_MAX ? cache_pop(cache, sizeclass_of(size_bytes)) : NULL;
@@ -51,7 +50,6 @@ static ALWAYS_INLINE void *fast_malloc(size_t size_bytes) {
     void *block;
     if (LIKELY(size_bytes <= SIZECLASS_DIRECT_MAX)) {
         size_t kind = cache->direct[size_bytes];
-        COMPILER_ASIDE(cache, kind);
         block = cache_pop(cache, kind);
         return LIKELY(block != NULL) ? block : alloc_slow(size_bytes, kind);
     }

@@ -36,9 +36,8 @@ typedef unsigned __int128 uint128;
 static ALWAYS_INLINE void compiler_slot_up(void ***top) {
     __asm__("addq $8, %0" : "+m"(*top) : : "cc");
 }
-// Keeps two values out of the register in which the result is returned: one
-// copy less on malloc's fast path.
-#define COMPILER_ASIDE(first, second) __asm__("" : "+d"(first), "+c"(second))
+// Keeps a value where results are returned: one copy less on malloc's fast path.
+#define COMPILER_RESULT(value) __asm__("" : "+a"(value))
 static ALWAYS_INLINE void compiler_slot_down(void ***top) {
     __asm__("subq $8, %0" : "+m"(*top) : : "cc");
 }
@@ -49,7 +48,7 @@ static ALWAYS_INLINE void compiler_count_by(uint64_t *counter, uint64_t by) {
     __asm__("addq %1, %0" : "+m"(*counter) : "er"(by) : "cc");
 }
 #else
-#define COMPILER_ASIDE(first, second) ((void)0)
+#define COMPILER_RESULT(value) ((void)0)
 static ALWAYS_INLINE void compiler_slot_up(void ***top) {
     __atomic_store_n(top, *top + 1, __ATOMIC_RELAXED);
 }

@@ -52,6 +52,12 @@ static void **cache_bottom(const struct cache *cache, unsigned kind) {
 
 static void cache_set_top(struct cache *cache, unsigned kind, void **top) {
     __atomic_store_n(&cache->top[kind], top, __ATOMIC_RELAXED);
+    cache->hot[kind] = *top;
+}
+
+// So that all blocks of the stack stand in its slots.
+static void cache_spill(struct cache *cache, unsigned kind) {
+    *cache->top[kind] = cache->hot[kind];
 }
 
 void cache_init(struct cache *cache, uint16_t number, uint16_t shard) {
@@ -138,6 +144,7 @@ static bool cache_resize_stack(struct cache *cache, unsigned kind, unsigned limi
     size_t count = 0;
     stack[0] = NULL;
     if (old != NULL) {
+        cache_spill(cache, kind);
         count = (size_t)(cache->top[kind] - old);
         cache_shift(cache, stack + 1, old + 1, count);
     }
@@ -228,6 +235,7 @@ static void cache_flush(struct cache *cache, unsigned kind, unsigned count) {
         return;
     }
     cache_settle_bin(cache, kind);
+    cache_spill(cache, kind);
     memcpy(blocks, bottom + 1, count * sizeof *blocks);
     cache_shift(cache, bottom + 1, bottom + 1 + count, have - count);
     cache_set_top(cache, kind, cache->top[kind] - count);
@@ -455,7 +463,10 @@ bool cache_holds(const struct cache *cache, unsigned kind, const void *block) {
     if (CACHE_BIN(cache, kind).limit == 0) {
         return false;
     }
-    for (void **at = cache->top[kind]; *at != NULL; at--) {
+    if (cache->hot[kind] == block) {
+        return true;
+    }
+    for (void **at = cache_bottom(cache, kind) + 1; at < cache->top[kind]; at++) {
         if (*at == block) {
             return true;
         }
@@ -491,6 +502,9 @@ void cache_salvage(struct cache *cache) {
     for (unsigned k = SIZECLASS_FIRST; k < SIZECLASS_END; k++) {
         unsigned count = cache_count_trusted(cache, k);
         void **blocks = count > 0 ? cache_bottom(cache, k) + 1 : NULL;
+        if (count > 0) {
+            cache_spill(cache, k);
+        }
         for (unsigned i = 0; i < count; i++) {
             if (cache_can_trust(k + cache->twin, blocks[i])) {
                 cache_give_uncached(k + cache->twin, blocks[i]);
@@ -510,9 +524,10 @@ void cache_validate(const struct cache *cache) {
         void **bottom = cache_bottom(cache, k);
         ALLOT_ASSERT(cache->top[k] >= bottom && cache->top[k] <= cache->end[k]);  // [K1]
         ALLOT_ASSERT(*bottom == NULL);                                            // [K1]
-        for (void **at = bottom + 1; at <= cache->top[k]; at++) {
+        for (void **at = bottom + 1; at < cache->top[k]; at++) {
             ALLOT_ASSERT(*at != NULL);  // [K1]
         }
+        ALLOT_ASSERT((cache->hot[k] == NULL) == (cache->top[k] == bottom));  // [K1]
         held += (size_t)bin->limit * sizeclass_table[k].size_bytes;
     }
     ALLOT_ASSERT(held == cache->held_bytes);  // [K2]

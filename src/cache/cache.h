@@ -66,6 +66,7 @@ struct cache_watch {
 struct cache {
     void **top[SIZECLASS_END];
     void **end[SIZECLASS_END];
+    void *hot[SIZECLASS_END];
     uint8_t direct[SIZECLASS_DIRECT_MAX + 1];  // size to class: a copy beside the stacks
     bool is_counting;                          // every call takes the slow path
     bool is_bypassed;                          // likewise, and past the stacks
@@ -111,8 +112,9 @@ static ALWAYS_INLINE _Atomic(uint16_t) **cache_place(void **slot) {
 }
 
 // Reserved in memory for records, the rest of it holds the first stacks.
-#define CACHE_RECORD_BYTES ((size_t)4096)
-_Static_assert(sizeof(struct cache) + 160 <= CACHE_RECORD_BYTES, "a cache starts on one page");
+#define CACHE_RECORD_BYTES ((size_t)4736)
+_Static_assert(sizeof(struct cache) + 160 <= CACHE_RECORD_BYTES, "the first stacks have room");
+_Static_assert(CACHE_RECORD_BYTES % CACHE_LINE_BYTES == 0, "threads share no line");
 
 extern struct cache cache_none;
 extern THREAD_LOCAL struct cache *cache_self;           // what the fast paths use
@@ -132,8 +134,10 @@ void cache_setup(void);
 
 // A block of the class from the stack; NULL if it is empty.
 static ALWAYS_INLINE void *cache_pop(struct cache *cache, size_t kind) {
-    void *block = *cache->top[kind];
+    void *block = cache->hot[kind];
+    COMPILER_RESULT(block);
     if (LIKELY(block != NULL)) {
+        cache->hot[kind] = cache->top[kind][-1];
         compiler_slot_down(&cache->top[kind]);
     }
     return block;
@@ -145,7 +149,8 @@ static ALWAYS_INLINE bool cache_push(struct cache *cache, size_t kind, void *blo
     if (UNLIKELY(top >= cache->end[kind])) {
         return false;
     }
-    top[1] = block;
+    *top = cache->hot[kind];
+    cache->hot[kind] = block;
     compiler_slot_up(&cache->top[kind]);
     return true;
 }

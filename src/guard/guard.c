@@ -71,7 +71,7 @@ static unsigned guard_passed(const struct cache *cache, size_t size_bytes) {
     }
     if (cache_scope != 0) {
         cache = &cache_tagged->cache;
-        if (cache_tagged->row_count > 0 && *cache->top[kind] != NULL) {
+        if (cache_tagged->row_count > 0 && cache->hot[kind] != NULL) {
             return 0;
         }
     }

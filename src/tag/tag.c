@@ -547,8 +547,9 @@ NOINLINE bool tag_give_slow(void *block, size_t granule) {
         cache_push_slow(&ledger->cache, kind, block);
     }
     void **top = ledger->cache.top[kind];
-    if (*top != NULL) {
-        *cache_place(top) = tag_place(*top, tag_span(*top));
+    block = ledger->cache.hot[kind];
+    if (block != NULL) {
+        *cache_place(top) = tag_place(block, tag_span(block));
     }
     return true;
 }

@@ -156,11 +156,12 @@ static ALWAYS_INLINE uint32_t tag_set_scope(uint32_t account) {
 static ALWAYS_INLINE void *tag_pop_for(struct cache_ledger *ledger, struct tag_row *row,
                                        uint32_t account, size_t kind) {
     void **top = ledger->cache.top[kind];
-    void *block = *top;
+    void *block = ledger->cache.hot[kind];
     if (UNLIKELY(block == NULL)) {
         return NULL;
     }
     atomic_store_explicit(*cache_place(top), (uint16_t)account, memory_order_relaxed);
+    ledger->cache.hot[kind] = top[-1];
     compiler_slot_down(&ledger->cache.top[kind]);
     compiler_count_by(&row->taken_bytes, sizeclass_table[kind].size_bytes);
     compiler_count_up(&row->taken_blocks);
@@ -184,7 +185,8 @@ static ALWAYS_INLINE bool tag_push(void *block, size_t granule) {
     if (UNLIKELY(row->is_plain == 0) || UNLIKELY(top >= ledger->cache.end[kind])) {
         return false;
     }
-    top[1] = block;
+    *top = ledger->cache.hot[kind];
+    ledger->cache.hot[kind] = block;
     *cache_place(top + 1) = place;
     compiler_slot_up(&ledger->cache.top[kind]);
     compiler_count_by(&row->given_bytes, span->as.tagged.size_bytes);

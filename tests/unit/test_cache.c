@@ -295,7 +295,7 @@ static void blocks_of_a_lost_thread_are_salvaged(void) {
     give_many(cache, kind, blocks, 30);
     uint64_t in_cache = held(cache).blocks;
     UNIT_CHECK(taken_from_slabs(), ==, in_cache);
-    slab_give(kind, (void *const *)cache->top[kind], 1, 0);  // the thread was about to flush it
+    slab_give(kind, (void *const *)&cache->hot[kind], 1, 0);  // the thread was about to flush it
     cache_salvage(cache);
     UNIT_CHECK(taken_from_slabs(), ==, 0);
     UNIT_CHECK(report_count, ==, 0);
