@@ -3,10 +3,14 @@
 // For each size class a stack of pointers, out of band: malloc pops, free
 // pushes; neither touches the block or its slab.
 //
-//   stack:  | NULL | oldest | ... | newest |      |      |
-//                                    ^ top           ^ end: last slot to fill
+//   stack:  | NULL | oldest | ... | newest but one | .... |      |
+//                                                    ^ top  ^ end: last slot to fill
+//   hot:    newest, whose slot is written when another comes on top of it
 //
-// The NULL at the bottom is what malloc meets when the stack is empty. A thread
+// malloc's result comes from a place that is known before the stack's top is: it
+// need not wait for what an earlier free, of another class, wrote to a slot.
+//
+// The NULL at the bottom is what `hot` becomes when the stack is empty. A thread
 // without a cache has cache_none, where every stack is empty and full at once:
 // the fast paths need no test for it. An empty stack is refilled from slabs, a
 // full one gives its older half back to them.
@@ -16,7 +20,7 @@
 //
 // Invariants (cache_validate checks them)
 //   [K1] bottom <= top <= end < bottom + slots; *bottom == NULL; no other slot
-//        up to top is NULL
+//        below top is NULL; hot is NULL only where top is bottom
 //   [K2] held_bytes is the sum of limit x size over the classes in use
 #ifndef ALLOT_CACHE_CACHE_H
 #define ALLOT_CACHE_CACHE_H
@@ -66,7 +70,7 @@ struct cache_watch {
 struct cache {
     void **top[SIZECLASS_END];
     void **end[SIZECLASS_END];
-    void *hot[SIZECLASS_END];
+    void *hot[SIZECLASS_END];                  // the block of the slot at top
     uint8_t direct[SIZECLASS_DIRECT_MAX + 1];  // size to class: a copy beside the stacks
     bool is_counting;                          // every call takes the slow path
     bool is_bypassed;                          // likewise, and past the stacks
