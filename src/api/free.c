@@ -46,9 +46,6 @@ static COLD void free_stranger(void *block) {
 static NOINLINE void free_other(void *block) {
     size_t granule = region_granule(block);
     unsigned kind = region_contains(granule) ? region_kind(granule) : KIND_NONE;
-    if (block == NULL) {
-        return;
-    }
     if (UNLIKELY(kind == KIND_PEN)) {
         guard_free(block);
         return;
@@ -86,6 +83,9 @@ NOINLINE void free_slow_kind(void *block, size_t granule, size_t kind) {
 }
 
 NOINLINE void free_slow(void *block) {
+    if (block == NULL) {
+        return;
+    }
     size_t granule = region_granule(block);
     free_slow_kind(block, granule, region_contains(granule) ? region_kind(granule) : KIND_NONE);
 }

@@ -20,7 +20,7 @@ enum {
 };
 
 static struct {
-    _Atomic(unsigned) next_kind;
+    _Atomic(unsigned) left[PAGEHEAP_SHARDS_MAX];  // kinds that ticks have not looked at this year
     _Atomic(uint64_t) year_began_ms;
     _Atomic(uint64_t) purge_calls, purge_bytes;
 } holes_state;
@@ -121,6 +121,9 @@ static bool holes_pass_time(void) {
     if (now_ms - began_ms >= delay_ms / HOLES_YEARS &&
         atomic_compare_exchange_strong(&holes_state.year_began_ms, &began_ms, now_ms)) {
         slab_end_year();
+        for (unsigned i = 0; i < PAGEHEAP_SHARDS_MAX; i++) {
+            atomic_store_explicit(&holes_state.left[i], HOLES_KINDS, memory_order_relaxed);
+        }
     }
     return true;
 }
@@ -141,10 +144,14 @@ void holes_tick(unsigned shard) {
     if (!holes_pass_time()) {
         return;
     }
-    // Each tick begins with another class.
-    unsigned at = atomic_fetch_add_explicit(&holes_state.next_kind, 1, memory_order_relaxed);
-    for (unsigned i = 0; i < HOLES_KINDS && slabs > 0; i++) {
-        slabs -= holes_purge_old(holes_kind(at + i), shard, slabs);
+    // Slabs grow old with the year only: what was looked at need not be again.
+    unsigned before = atomic_load_explicit(&holes_state.left[shard], memory_order_relaxed);
+    unsigned left = before;
+    for (; left > 0 && slabs > 0; left -= slabs > 0) {
+        slabs -= holes_purge_old(holes_kind(left - 1), shard, slabs);
+    }
+    if (left != before) {
+        atomic_compare_exchange_strong(&holes_state.left[shard], &before, left);
     }
 }
 
