@@ -13,9 +13,11 @@
 enum {
     // A full stack grows every so many times, else half of it is flushed.
     CACHE_GROW_EVERY = 4,
-    // Refills of fewer blocks, while they still grow, come from the lease of all
-    // threads: a thread that needs little does not hold a slab of its own.
+    // Refills of fewer blocks come from the lease of all threads, unless threads that
+    // need many meet there often: a thread that needs little does not hold a slab of
+    // its own.
     CACHE_COMMON_BELOW = CONFIG_TINY ? 4 : 33,
+    CACHE_BUSY_MAX = 16,
     CACHE_SCAVENGE_EVERY = CONFIG_TINY ? 8 : 256,  // slow paths
     CACHE_TICK_EVERY = 32,                         // slow paths
     CACHE_SLOTS_MAX = 128,
@@ -275,6 +277,7 @@ static void cache_scavenge_bin(struct cache *cache, unsigned k, bool is_over) {
     bool is_idle = !bin->was_taken && !bin->was_given;
     bool only_given = !bin->was_taken && !cache_suits_giver(bin->limit, k);
     bin->was_taken = bin->was_given = false;
+    bin->busy_count = 0;
     if (bin->limit == 0 || !(is_idle || only_given || is_over)) {
         return;
     }
@@ -350,13 +353,12 @@ void cache_push_slow(struct cache *cache, unsigned kind, void *block) {
 
 // ---- Refill
 
-// Refills double until they fill half of the stack.
+// Refills double until they fill half of the stack, or are large.
 static unsigned cache_want(struct cache *cache, unsigned kind) {
     struct cache_bin *bin = &CACHE_BIN(cache, kind);
     const struct sizeclass *class = &sizeclass_table[kind];
     unsigned want = bin->want > 0 ? bin->want * 2u : class->slots_first / 2u;
-    unsigned most = class->slots_max / 2u;
-    want = want < most ? want : most;
+    want = want < class->refill_max ? want : class->refill_max;
     while (want > 1 && want >= bin->limit &&
            !cache_is_within_budget(cache, (size_t)(want * 2 - bin->limit) * class->size_bytes)) {
         want /= 2;
@@ -425,9 +427,13 @@ void *cache_refill(struct cache *cache, unsigned kind, bool *is_zero) {
     unsigned want = cache_want(cache, kind);
     void **bottom = cache_bottom(cache, kind);
     void **end = bottom + 1 + want;
-    bool is_growing = want < CACHE_COMMON_BELOW && want < sizeclass_table[kind].slots_max / 2u;
-    bool is_common = is_growing && bin->lease.slab == 0;
     unsigned from = kind + cache->twin;
+    bool is_common = bin->lease.slab == 0 && want < CACHE_COMMON_BELOW;
+    if (is_common && want == sizeclass_table[kind].refill_max &&
+        slab_is_common_busy(from, cache->shard)) {
+        bin->busy_count++;
+        is_common = bin->busy_count < CACHE_BUSY_MAX;
+    }
     unsigned count = is_common ? slab_take_common(from, cache->shard, cache->number, end, want)
                                : slab_take(from, cache->shard, &bin->lease, end, want);
     if (count < want) {

@@ -43,6 +43,7 @@ struct cache_bin {
     uint8_t slots_log2;  // slots that the stack has
     uint8_t want;        // blocks of the last refill
     uint8_t flush_count;
+    uint8_t busy_count;    // refills that met others at the common lease, since the last scavenge
     uint8_t settled;       // blocks in the stack when they were last accounted for
     bool has_flushed : 1;  // since the last refill
     bool was_taken : 1;    // refilled since the last scavenge

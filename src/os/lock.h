@@ -45,6 +45,11 @@ static inline void lock_give(struct lock *lock) {
     }
 }
 
+// By any thread, in this moment.
+static inline bool lock_is_held(const struct lock *lock) {
+    return atomic_load_explicit(&lock->word, memory_order_relaxed) != 0;
+}
+
 struct lock_stats {
     uint64_t waits;   // times that a lock was held by another thread
     uint64_t sleeps;  // times that a thread then slept in the kernel

@@ -13,6 +13,7 @@ enum {
     SIZECLASS_SLOTS_FIRST = CONFIG_TINY ? 4 : 8,
     SIZECLASS_FIRST_BYTES = 2048,
     SIZECLASS_CACHE_BYTES = 262144,  // of one class in one thread
+    SIZECLASS_REFILL_BYTES = 16384,
 };
 
 struct sizeclass sizeclass_table[SIZECLASS_TWINS_END];
@@ -58,6 +59,11 @@ static void sizeclass_set_slots(struct sizeclass *class) {
     }
     class->slots_max = (uint16_t)slots;
     class->slots_first = (uint16_t)first;
+    size_t refill = slots / 2;
+    while (refill > 1 && refill * class->size_bytes > SIZECLASS_REFILL_BYTES) {
+        refill /= 2;
+    }
+    class->refill_max = (uint16_t)refill;
 }
 
 void sizeclass_set_slab(struct sizeclass *class, size_t size) {
@@ -81,6 +87,7 @@ static void sizeclass_set_span(struct sizeclass *class, size_t granules) {
     class->block_count = 1;
     class->slots_max = granules <= 8 ? 4 : 2;
     class->slots_first = 2;
+    class->refill_max = 1;
 }
 
 void sizeclass_init(void) {

@@ -51,7 +51,8 @@ struct sizeclass {
     uint16_t listed_count;  // free blocks from which a full slab is partial
     uint16_t slots_max;     // of a thread's stack, with the sentinel
     uint16_t slots_first;
-    uint64_t last_word;  // bits of the last word
+    uint16_t refill_max;  // most blocks that a thread takes at once, a power of two
+    uint64_t last_word;   // bits of the last word
 };
 
 extern struct sizeclass sizeclass_table[SIZECLASS_TWINS_END];

@@ -494,6 +494,10 @@ unsigned slab_take_common(unsigned kind, unsigned shard, uint16_t lessee, void *
     return count;
 }
 
+bool slab_is_common_busy(unsigned kind, unsigned shard) {
+    return lock_is_held(&slab_list_at(kind, shard)->lock);
+}
+
 // ---- Give
 
 static COLD void slab_report_bits(const struct sizeclass *class, uint32_t slab, unsigned word,

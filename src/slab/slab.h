@@ -59,6 +59,9 @@ unsigned slab_take(unsigned kind, unsigned shard, struct slab_lease *lease, void
 unsigned slab_take_common(unsigned kind, unsigned shard, uint16_t lessee, void **end,
                           unsigned want);
 
+// Whether another thread is at it in this moment.
+bool slab_is_common_busy(unsigned kind, unsigned shard);
+
 // Gives blocks back. Returns how many of them lay in slabs that another thread
 // than `lessee` leased last.
 unsigned slab_give(unsigned kind, void *const *blocks, unsigned count, uint16_t lessee);

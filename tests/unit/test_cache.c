@@ -138,6 +138,22 @@ static void refills_grow_with_use_up_to_half_of_the_slots(void) {
     UNIT_CHECK(most + 1, ==, sizeclass_table[kind].slots_max / 2);
 }
 
+static size_t count_of(const struct cache *cache, unsigned kind) {
+    return (size_t)(cache->top[kind] - cache->end[kind]) + CACHE_BIN(cache, kind).limit - 1;
+}
+
+static void a_refill_takes_16_kib_at_most(void) {
+    struct cache *cache = start();
+    for (unsigned kind = SIZECLASS_FIRST; kind < SIZECLASS_SPAN_FIRST; kind += 3) {
+        for (int i = 0; i < 500; i++) {
+            uint64_t refills = cache->refill_calls;
+            assert_non_null(take(cache, kind));
+            size_t left = refills != cache->refill_calls ? count_of(cache, kind) : 0;
+            assert_true(left == 0 || (left + 1) * sizeclass_table[kind].size_bytes <= 16 * KIB);
+        }
+    }
+}
+
 static void a_stack_never_holds_more_than_its_slots(void) {
     struct cache *cache = start();
     static void *blocks[BLOCKS_MAX];
@@ -145,9 +161,7 @@ static void a_stack_never_holds_more_than_its_slots(void) {
         take_many(cache, kind, blocks, 1000);
         for (unsigned i = 0; i < 1000; i++) {
             give(cache, kind, blocks[i]);
-            size_t count =
-                (size_t)(cache->top[kind] - cache->end[kind]) + CACHE_BIN(cache, kind).limit;
-            UNIT_CHECK(count, <=, sizeclass_table[kind].slots_max);
+            UNIT_CHECK(count_of(cache, kind), <, sizeclass_table[kind].slots_max);
         }
         cache_validate(cache);
         slab_validate();
@@ -414,6 +428,7 @@ static const struct unit_case cases[] = {
     UNIT(the_block_freed_last_comes_first),
     UNIT(the_first_few_blocks_of_a_class_are_not_kept),
     UNIT(refills_grow_with_use_up_to_half_of_the_slots),
+    UNIT(a_refill_takes_16_kib_at_most),
     UNIT(a_stack_never_holds_more_than_its_slots),
     UNIT(a_flush_gives_back_the_older_half),
     UNIT(the_budget_of_a_thread_bounds_what_it_holds),

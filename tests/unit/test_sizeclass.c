@@ -117,6 +117,10 @@ static void stacks_have_slots_that_are_powers_of_two(void) {
         assert_true(bits_is_power(class->slots_max) && bits_is_power(class->slots_first));
         UNIT_CHECK(class->slots_first, >=, 2);
         UNIT_CHECK(class->slots_first, <=, class->slots_max);
+        assert_true(bits_is_power(class->refill_max));
+        UNIT_CHECK(class->refill_max, <=, class->slots_max / 2);
+        assert_true(class->refill_max == 1 ||
+                    (size_t) class->refill_max * class->size_bytes <= 16 * KIB);
     }
 }
 
