@@ -630,13 +630,16 @@ unsigned slab_give(unsigned kind, void *const *blocks, unsigned count, uint16_t 
     struct slab_table table;
     unsigned others = 0;
     table.used = 0;
-    for (unsigned i = 0; i < count && i < SLAB_AHEAD; i++) {
+    // Blocks that were freed in order need few records.
+    uintptr_t apart = (uintptr_t)blocks[0] ^ (uintptr_t)blocks[count / 2];
+    unsigned ahead = apart >> GRANULE_LOG2 == 0 ? count : SLAB_AHEAD;
+    for (unsigned i = 0; ahead < count && i < ahead; i++) {
         slab_prefetch(class, blocks[i]);
     }
     for (unsigned i = 0; i < count;) {
         struct slab_run run;
-        if (count - i > SLAB_AHEAD) {
-            slab_prefetch(class, blocks[i + SLAB_AHEAD]);
+        if (count - i > ahead) {
+            slab_prefetch(class, blocks[i + ahead]);
         }
         bool is_block = slab_begin_run(class, &run, blocks[i++]);
         if (LIKELY(is_block)) {
