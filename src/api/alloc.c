@@ -131,13 +131,12 @@ static ALWAYS_INLINE void *alloc_aligned(size_t align_bytes, size_t size_bytes, 
         errno = EINVAL;
         return NULL;
     }
-    if (size_bytes > LARGE_MAX_BYTES || !life_is_ready()) {
-        return alloc_out_of_memory();
-    }
-    unsigned kind = sizeclass_of_aligned(align_bytes, size_bytes);
-    void *block = kind != 0 ? cache_pop(cache_self, kind) : NULL;
+    void *block = fast_aligned(align_bytes, size_bytes);
     if (block != NULL) {
         return is_zeroed ? large_clear(block, size_bytes) : block;
+    }
+    if (size_bytes > LARGE_MAX_BYTES || !life_is_ready()) {
+        return alloc_out_of_memory();
     }
     return guard_wants(align_bytes, size_bytes)
                ? guard_allocate(align_bytes, size_bytes, is_zeroed)

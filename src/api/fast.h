@@ -61,6 +61,11 @@ static ALWAYS_INLINE void *fast_malloc(size_t size_bytes) {
     return LIKELY(block != NULL) ? block : alloc_slow(size_bytes, kind);
 }
 
+// The alignment is a power of two. NULL: allot_aligned has to be asked.
+static ALWAYS_INLINE void *fast_aligned(size_t align_bytes, size_t size_bytes) {
+    return cache_pop(cache_self, sizeclass_of_aligned(align_bytes, size_bytes));
+}
+
 static ALWAYS_INLINE void fast_free(void *block) {
     size_t granule = region_granule(block);
     if (UNLIKELY(!region_contains(granule))) {

@@ -147,18 +147,25 @@ static void *realloc_foreign(void *block, size_t size_bytes) {
     return result;
 }
 
-void *allot_realloc(void *block, size_t size_bytes) {
-    if (block == NULL) {
-        return fast_malloc(size_bytes);
+// A block of a slab, taken, outside of any scope.
+static ALWAYS_INLINE void *realloc_slab(void *block, size_t granule, unsigned kind,
+                                        size_t size_bytes) {
+    size_t usable = sizeclass_table[kind].size_bytes;
+    if (size_bytes <= usable && realloc_fits(usable, size_bytes, kind)) {
+        return block;
     }
-    if (size_bytes == 0) {
-        fast_free(block);
+    void *fresh = fast_malloc(size_bytes);
+    if (fresh == NULL) {
         return NULL;
     }
-    if (size_bytes > LARGE_MAX_BYTES) {
-        errno = ENOMEM;
-        return NULL;
+    memcpy(fresh, block, usable < size_bytes ? usable : size_bytes);
+    if (UNLIKELY(!cache_push(cache_self, kind, block))) {
+        free_slow_kind(block, granule, kind);
     }
+    return fresh;
+}
+
+static NOINLINE void *realloc_slow(void *block, size_t size_bytes) {
     unsigned kind = KIND_NONE;
     int saved = errno;
     void *result = NULL;
@@ -179,6 +186,27 @@ void *allot_realloc(void *block, size_t size_bytes) {
     }
     errno = result != NULL ? saved : ENOMEM;
     return result;
+}
+
+void *allot_realloc(void *block, size_t size_bytes) {
+    if (block == NULL) {
+        return fast_malloc(size_bytes);
+    }
+    if (size_bytes == 0) {
+        fast_free(block);
+        return NULL;
+    }
+    if (size_bytes > LARGE_MAX_BYTES) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    size_t granule = region_granule(block);
+    unsigned kind = region_contains(granule) ? region_kind(granule) : KIND_NONE;
+    if (LIKELY(sizeclass_is_slab(kind)) && LIKELY(cache_scope == 0) &&
+        LIKELY(slab_is_taken(kind, block))) {
+        return realloc_slab(block, granule, kind, size_bytes);
+    }
+    return realloc_slow(block, size_bytes);
 }
 
 void *allot_realloc_zeroed(void *block, size_t old_size_bytes, size_t size_bytes) {

@@ -113,16 +113,25 @@ FACE_EXPORT void *memalign(size_t align_bytes, size_t size_bytes) {
     return allot_aligned(align, size_bytes);
 }
 
-FACE_EXPORT int posix_memalign(void **block, size_t align_bytes, size_t size_bytes) {
+static NOINLINE int libc_memalign_slow(void **block, size_t align_bytes, size_t size_bytes) {
     FRAME_KEEP();
-    if (!bits_is_power(align_bytes) || align_bytes % sizeof(void *) != 0) {
-        return EINVAL;
-    }
     int saved = errno;
     void *result = align_bytes <= ALLOT_ALIGN_MAX ? allot_aligned(align_bytes, size_bytes) : NULL;
     errno = saved;
     if (result == NULL) {
         return ENOMEM;
+    }
+    *block = result;
+    return 0;
+}
+
+FACE_EXPORT int posix_memalign(void **block, size_t align_bytes, size_t size_bytes) {
+    if (!bits_is_power(align_bytes) || align_bytes % sizeof(void *) != 0) {
+        return EINVAL;
+    }
+    void *result = fast_aligned(align_bytes, size_bytes);
+    if (UNLIKELY(result == NULL)) {
+        return libc_memalign_slow(block, align_bytes, size_bytes);
     }
     *block = result;
     return 0;

@@ -119,12 +119,13 @@ void sizeclass_init(void) {
 }
 
 unsigned sizeclass_of_aligned(size_t align_bytes, size_t size_bytes) {
-    size_t size = bits_round_up(size_bytes > 0 ? size_bytes : 1, align_bytes);
-    if (align_bytes > GRANULE_BYTES || size > SIZECLASS_SLAB_MAX) {
+    if (align_bytes > GRANULE_BYTES || size_bytes > SIZECLASS_SLAB_MAX) {
         return 0;
     }
-    unsigned kind = sizeclass_of(size);
-    while (kind < SIZECLASS_SPAN_FIRST && sizeclass_table[kind].size_bytes % align_bytes != 0) {
+    size_t size = bits_round_up(size_bytes > 0 ? size_bytes : 1, align_bytes);
+    unsigned kind = size <= SIZECLASS_SLAB_MAX ? sizeclass_of(size) : SIZECLASS_SPAN_FIRST;
+    while (kind < SIZECLASS_SPAN_FIRST &&
+           (sizeclass_table[kind].size_bytes & (align_bytes - 1)) != 0) {
         kind++;
     }
     return kind < SIZECLASS_SPAN_FIRST ? kind : 0;
